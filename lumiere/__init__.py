@@ -1,0 +1,1 @@
+"""The open Lumiere: data, text, training, sampling and evaluation around the networks."""

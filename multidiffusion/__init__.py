@@ -1,0 +1,1 @@
+"""Joint denoising over overlapping windows along time, for any denoiser."""

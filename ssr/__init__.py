@@ -1,0 +1,1 @@
+"""The spatial super-resolution network and its noise augmentation."""

@@ -1,0 +1,1 @@
+"""The image U-Net, its inflation, and the Space-Time U-Net."""
