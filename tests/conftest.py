@@ -1,4 +1,4 @@
-"""Every test sees eight virtual CPU devices; nothing else is shared."""
+"""Every test sees eight virtual CPU devices, and programs that compile fast rather than run fast."""
 
 import os
 
@@ -10,3 +10,5 @@ import jax
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Tests run each program once or twice: compiling is what they wait for.
+jax.config.update("jax_disable_most_optimizations", True)

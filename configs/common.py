@@ -1,0 +1,65 @@
+"""Blocks that several experiments share."""
+
+from ml_collections import ConfigDict
+
+
+def tiny_clips(num_frames: int, resolution: int) -> ConfigDict:
+  """`moving_shapes`, two seconds at 8 frames a second, as every miniature stage sees it."""
+  return ConfigDict(
+    dict(
+      dataset="moving_shapes",
+      num_frames=num_frames,
+      resolution=resolution,
+      fps=8.0,
+      data_dir="data",
+      folder="",  # for dataset="video_folder"
+      options=dict(resolution=64, num_frames=16),
+      num_workers=0,
+    )
+  )
+
+
+def tiny_text() -> ConfigDict:
+  """A byte-level T5 encoder small enough to train with the network."""
+  encoder = dict(vocab_size=384, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4)
+  return ConfigDict(dict(encoder=encoder, max_length=72, drop_rate=0.1))
+
+
+def tiny_optimizer(learning_rate: float) -> ConfigDict:
+  """Adam for a run of minutes: short warm-up, cosine down to zero."""
+  return ConfigDict(dict(name="adam", learning_rate=learning_rate, warmup_steps=50, decay="cosine", clip_norm=1.0))
+
+
+def tiny_image_unet() -> ConfigDict:
+  """The miniature text-to-image U-Net: the same code as the paper-sized one with small numbers."""
+  return ConfigDict(
+    dict(
+      channels=(32, 64, 64),
+      num_res_blocks=1,
+      attention_levels=(1, 2),
+      text_dim=64,
+      pool_heads=4,
+      head_dim=16,
+      norm_groups=8,
+    )
+  )
+
+
+def tiny_ssr_unet() -> ConfigDict:
+  """The miniature super-resolution U-Net: no attention and no text, so that it runs at any size."""
+  return ConfigDict(
+    dict(
+      channels=(16, 32, 48),
+      num_res_blocks=1,
+      in_channels=6,
+      augmentation_embedding=True,
+      norm_groups=8,
+    )
+  )
+
+
+def diffusion(prediction: str = "v", log_snr_shift: float = 0.0) -> ConfigDict:
+  """Continuous cosine schedule. The paper does not disclose its process: ours to choose."""
+  return ConfigDict(
+    dict(schedule=dict(name="cosine", log_snr_shift=log_snr_shift), prediction=prediction, weighting="uniform")
+  )

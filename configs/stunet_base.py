@@ -1,0 +1,27 @@
+"""Text-to-video at the paper's size: 80 frames at 16 fps, 128x128, in one pass (Lumiere, section 3.1).
+
+The image network of `t2i_base` is inflated and frozen; only what inflation adds is trained. Time is halved wherever space
+is: 80 -> 5 frames over four resamplings (the paper's figure draws two; the true number is not given).
+
+Hardware: a TPU pod; not trained by us.
+
+python train.py --config=configs/stunet_base.py --workdir=gs://BUCKET/stunet_base --config.init_from=gs://BUCKET/t2i_base --config.data.folder=FOLDER
+"""
+
+from configs import t2i_base
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  config = t2i_base.get_config()
+  config.stage = "stunet"
+  config.temporal = dict(
+    factors=(2, 2, 2, 2),  # paper: time is halved with space; how often is ours
+    attention_depth=1,  # after each of the coarsest level's nine stages; the paper says "several", no number
+    head_dim=64,  # ours
+    conditioned=False,  # paper, Fig. 4: inflation blocks see nothing but features
+  )
+  config.model.remat_levels = (0, 1, 2, 3, 4)
+  config.data.update(num_frames=80)  # paper
+  config.train.update(num_steps=200_000, batch_size=64)  # ours
+  return config

@@ -1,0 +1,35 @@
+"""Miniature text-to-image: 16x16 pictures of moving shapes, text encoder included. The first stage of `make demo`.
+
+python train.py --config=configs/t2i_tiny.py --workdir=runs/t2i_tiny
+"""
+
+from configs import common
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+  config.stage = "t2i"
+  config.seed = 0
+  config.dtype = "auto"
+  config.init_from = ""
+  config.model = common.tiny_image_unet()
+  config.text = common.tiny_text()
+  config.diffusion = common.diffusion()
+  config.data = common.tiny_clips(num_frames=1, resolution=16)
+  config.optimizer = common.tiny_optimizer(1e-3)
+  config.train = dict(
+    num_steps=1200,
+    batch_size=32,
+    ema_decay=0.99,
+    log_every=100,
+    eval_every=0,
+    eval_batches=4,
+    sample_every=0,
+    num_samples=8,
+    checkpoint_every=400,
+    max_checkpoints=2,
+    profile=False,
+  )
+  config.sampling = dict(sampler="dpm++", num_steps=20, guidance_scale=3.0, threshold=dict(name="static"))
+  return config

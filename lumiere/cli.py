@@ -1,0 +1,39 @@
+"""How the command lines start and fail: one sentence and exit code 1, unless somebody asks for the traceback."""
+
+import sys
+
+from absl import app, flags
+
+_TRACEBACK = flags.DEFINE_bool("traceback", False, "Show the whole traceback of an error.")
+
+
+def run(main):
+  """Runs `main()` with parsed flags; what the user can mend ends in one line on stderr and exit code 1."""
+
+  def guarded(argv):
+    if len(argv) > 1:
+      fail(f"{argv[1]!r} is not understood: every argument is a flag, --name=value")
+    try:
+      main()
+    except (ValueError, OSError, RuntimeError) as error:
+      if _TRACEBACK.value:
+        raise
+      fail(f"{error} (--traceback shows where)" if not str(error).strip() else str(error))
+
+  app.run(guarded, flags_parser=_parse)
+
+
+def _parse(argv):
+  try:
+    return flags.FLAGS(argv)
+  except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+    if "--traceback" in argv:
+      raise
+    fail(str(error))
+
+
+def fail(message: str):
+  """Prints the message on one line and exits with code 1."""
+  lines = [line.strip() for line in message.strip().strip("'\"").splitlines() if line.strip()]
+  print(f"error: {' '.join(lines)}", file=sys.stderr)
+  sys.exit(1)

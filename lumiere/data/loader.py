@@ -1,0 +1,176 @@
+"""Batches from a random-access source of examples, with Grain.
+
+The source is put in one global order, the same in every process: shuffled anew in each epoch, epochs one after another.
+Of each `batch_size` consecutive examples of that order, process p of P takes p, p + P, p + 2P, ... So
+
+- the examples of a batch depend neither on the number of processes nor on the number of workers; nor do the random
+  choices in its transforms, which Grain seeds by the place in the order;
+- the state of an iterator is that place, one number, and the same in every process.
+
+Examples are dicts of numpy arrays and bytes. Batches hold what networks take and nothing else:
+
+    video [b t h w 3] or image [b h w 3]         float32 in [-1, 1]
+    tokens [b l] and mask [b l]                  int32 and bool
+    text_embedding [b l d] and text_mask [b l]   instead of tokens, where the dataset brings them
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import grain
+import jax
+import numpy as np
+
+from lumiere.data import frames
+from lumiere.text.tokenize import ByteTokenizer
+
+BATCH_KEYS = ("video", "image", "tokens", "mask", "text_embedding", "text_mask")
+Element = Mapping[str, Any]
+
+# Batches that are made ahead: few, for one of clips may take a gigabyte.
+READING = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
+
+
+class Loader:
+  """Batches of this process; every `iter()` begins at the first one.
+
+  An iterator's place is saved and restored by `grain.checkpoint.CheckpointSave` and `CheckpointRestore`.
+  """
+
+  def __init__(
+    self,
+    examples: grain.MapDataset,
+    batch_size: int,
+    shard: grain.sharding.ShardOptions,
+    num_workers: int,
+  ):
+    self._examples, self._batch_size, self._shard, self._num_workers = (
+      examples,
+      batch_size,
+      shard,
+      num_workers,
+    )
+
+  def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+    workers = (
+      grain.MultiprocessingOptions(num_workers=self._num_workers) if self._num_workers else None
+    )
+    return iter(
+      grain.experimental.ElasticIterator(
+        self._examples,
+        self._batch_size,
+        self._shard,
+        read_options=READING,
+        multiprocessing_options=workers,
+      )
+    )
+
+
+def make_loader(
+  source: Sequence,
+  *,
+  batch_size: int,
+  seed: int,
+  shuffle: bool,
+  num_epochs: int | None = None,
+  num_workers: int = 0,
+  transforms: Sequence[grain.transforms.Map | grain.transforms.RandomMap] = (),
+  process_index: int | None = None,
+  process_count: int | None = None,
+) -> Loader:
+  """Builds the loader that the head of this file describes.
+
+  Args:
+    source: examples by index, with a length; `builder.as_data_source(split)` is one.
+    batch_size: examples of a batch over all processes; this process gets its part.
+    seed: of the order and of the random transforms.
+    shuffle: whether the order is a new permutation in each epoch, or the source's own.
+    num_epochs: passes over the source, None for no end. An incomplete last batch is dropped.
+    num_workers: processes that make batches ahead; 0 uses threads of this one. Workers need parsed absl flags and a main
+      module that does its work under `if __name__ == "__main__"`.
+    transforms: applied to each example, in turn; picklable if there are workers.
+    process_index: by default this JAX process.
+    process_count: by default the number of JAX processes.
+
+  Raises:
+    ValueError: if there is no whole batch, or batches cannot be shared out evenly.
+  """
+  index = jax.process_index() if process_index is None else process_index
+  count = jax.process_count() if process_count is None else process_count
+  if batch_size < 1 or batch_size % count:
+    raise ValueError(
+      f"batch_size={batch_size} must be a positive multiple of the {count} processes"
+    )
+  if num_epochs is not None and num_epochs < 1:
+    raise ValueError(f"num_epochs={num_epochs} must be 1 or more, or None for no end")
+  if num_workers < 0:
+    raise ValueError(f"num_workers={num_workers} must be 0 or more")
+  if len(source) < batch_size:
+    raise ValueError(
+      f"batch_size={batch_size} must be at most {len(source)}, the number of examples in the data"
+    )
+  examples = grain.MapDataset.source(source).seed(seed)
+  if shuffle:
+    examples = examples.shuffle()
+  examples = examples.repeat(num_epochs)
+  examples = grain.experimental.apply_transformations(examples, [*transforms, KeepInputs()])
+  # Whole batches only, before processes part: all of them must see the same number.
+  examples = examples[: len(examples) // batch_size * batch_size]
+  shard = grain.sharding.ShardOptions(shard_index=index, shard_count=count)
+  return Loader(examples, batch_size, shard, num_workers)
+
+
+@dataclasses.dataclass(frozen=True)
+class ToClip(grain.transforms.RandomMap):
+  """uint8 `video` [t h w 3] -> a random run of `num_frames` frames, as float32 in [-1, 1] at `resolution`.
+
+  With one frame the entry becomes `image` [h w 3]: a random frame, for the image stages.
+  """
+
+  num_frames: int
+  resolution: int
+
+  def random_map(self, element: Element, rng: np.random.Generator) -> dict[str, Any]:
+    """Raises ValueError if the clip is too short or too small."""
+    rest = dict(element)
+    video = np.asarray(rest.pop("video"))
+    spare = len(video) - self.num_frames
+    if spare < 0:
+      raise ValueError(
+        f"num_frames={self.num_frames} must be at most {len(video)}, the length of the dataset's clips"
+      )
+    if self.resolution > min(video.shape[1:3]):
+      raise ValueError(
+        f"resolution={self.resolution} must be at most {min(video.shape[1:3])}, the size of the dataset's clips"
+      )
+    start = rng.integers(spare + 1)
+    clip = frames.to_float(video[start : start + self.num_frames])
+    clip = frames.area_resize(clip, self.resolution)
+    return rest | ({"image": clip[0]} if self.num_frames == 1 else {"video": clip})
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokenize(grain.transforms.Map):
+  """`caption`, text or UTF-8 bytes -> `tokens` and `mask`; an example with a `text_embedding` stays as it is."""
+
+  tokenizer: ByteTokenizer
+
+  def map(self, element: Element) -> dict[str, Any]:
+    """Tokenizes one caption."""
+    rest = dict(element)
+    if "text_embedding" in rest:
+      return rest
+    caption = rest.pop("caption")
+    tokens = self.tokenizer(
+      [caption.decode("utf-8") if isinstance(caption, bytes) else str(caption)]
+    )
+    return rest | {name: rows[0] for name, rows in tokens.items()}
+
+
+class KeepInputs(grain.transforms.Map):
+  """Leaves out captions and metadata: what is no input of a network."""
+
+  def map(self, element: Element) -> dict[str, Any]:
+    """Keeps the entries that the head of this file names."""
+    return {name: element[name] for name in BATCH_KEYS if name in element}

@@ -1,0 +1,28 @@
+"""From a data config to a random-access source of clips, and to the transforms that make network input of them."""
+
+from lumiere.data import moving_shapes, video_folder
+from lumiere.data.loader import ToClip, Tokenize
+from lumiere.experiment import DataConfig, Experiment
+from lumiere.text.tokenize import ByteTokenizer
+
+
+def make_source(config: DataConfig, split: str):
+  """The clips of a split ("train", "validation" or "test"); prepares the dataset if it is not there yet.
+
+  Raises:
+    ValueError: names the config field that does not fit the dataset.
+  """
+  if config.dataset == "moving_shapes":
+    builder = moving_shapes.load_or_prepare(config.data_dir, fps=config.fps, **config.options)
+  else:
+    builder = video_folder.load_or_prepare(
+      config.folder, config.data_dir, fps=config.fps, **{"num_frames": config.num_frames, "resolution": config.resolution} | dict(config.options)
+    )
+  return builder.as_data_source(split=split)
+
+
+def transforms(experiment: Experiment) -> list:
+  """What happens to an element before it is batched."""
+  clip = ToClip(experiment.data.num_frames, experiment.data.resolution)
+  text = experiment.text
+  return [clip, Tokenize(ByteTokenizer(text.max_length))] if text and text.encoder else [clip]

@@ -1,0 +1,5 @@
+"""A dataset of one's own videos: a folder of .mp4, .webm and .gif files with captions."""
+
+from lumiere.data.video_folder.builder import VideoFolder, VideoFolderConfig, load_or_prepare
+
+__all__ = ["VideoFolder", "VideoFolderConfig", "load_or_prepare"]

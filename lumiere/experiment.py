@@ -1,0 +1,378 @@
+"""The schema of an experiment: what a config file may say, each field documented once.
+
+`configs/*.py` return plain ConfigDicts; `Experiment.from_config` turns one into frozen dataclasses and rejects, before
+anything is compiled or read, a field that does not exist or a value that cannot be.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from diffusion.objective import Objective
+from diffusion.samplers import make_sampler
+from diffusion.schedule import make_schedule
+from diffusion.thresholding import make_threshold
+from lumiere.text.t5 import T5Config
+from stunet.image_unet import ImageUNetConfig
+from stunet.stunet import TemporalConfig, check_num_frames
+
+STAGES = ("t2i", "stunet", "ssr_image", "ssr")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  """Where clips come from and what shape they have.
+
+  Attributes:
+    dataset: "moving_shapes" or "video_folder".
+    num_frames: frames of a training clip; 1 for the image stages.
+    resolution: height and width of what the network generates, in pixels.
+    fps: frames per second of the clips.
+    data_dir: where prepared datasets are kept.
+    folder: video_folder: the folder of videos and captions.
+    options: further settings of the dataset's builder.
+    num_workers: loader processes; 0 loads in the training process.
+  """
+
+  dataset: str
+  num_frames: int
+  resolution: int
+  fps: float = 8.0
+  data_dir: str = "data"
+  folder: str = ""
+  options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  num_workers: int = 0
+
+  def __post_init__(self):
+    at_least("data.num_frames", self.num_frames, 1)
+    at_least("data.resolution", self.resolution, 1)
+    one_of("data.dataset", self.dataset, ("moving_shapes", "video_folder"))
+    if self.dataset == "video_folder" and not self.folder:
+      raise ValueError("data.folder is empty: dataset='video_folder' needs the folder with the videos and their captions")
+
+
+@dataclasses.dataclass(frozen=True)
+class TextConfig:
+  """The caption's way into the networks.
+
+  Attributes:
+    encoder: T5 encoder, trained with the text-to-image stage and frozen afterwards; None where batches bring embeddings.
+    max_length: tokens kept of a caption.
+    drop_rate: share of training examples that lose their caption, for classifier-free guidance.
+  """
+
+  encoder: T5Config | None = None
+  max_length: int = 128
+  drop_rate: float = 0.1
+
+  def __post_init__(self):
+    at_least("text.max_length", self.max_length, 2)
+    between("text.drop_rate", self.drop_rate, 0, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class DiffusionConfig:
+  """The process and the objective.
+
+  Attributes:
+    schedule: name and options of `diffusion.schedule.make_schedule`.
+    prediction: what the network gives: "eps", "v" or "x0".
+    weighting: "uniform" in that space, or "min_snr".
+    min_snr_gamma: its gamma.
+  """
+
+  schedule: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"name": "cosine"})
+  prediction: str = "v"
+  weighting: str = "uniform"
+  min_snr_gamma: float = 5.0
+
+  def __post_init__(self):
+    self.make_schedule()
+    self.make_objective()
+
+  def make_schedule(self):
+    """The schedule that `schedule` describes."""
+    return named("diffusion.schedule", make_schedule, self.schedule)
+
+  def make_objective(self) -> Objective:
+    """The training objective."""
+    return Objective(self.prediction, self.weighting, self.min_snr_gamma)
+
+
+@dataclasses.dataclass(frozen=True)
+class SuperResolutionConfig:
+  """Spatial super-resolution.
+
+  Attributes:
+    factor: high resolution over low resolution.
+    crop: side of the training crops in high-resolution pixels; 0 trains on whole frames.
+  """
+
+  factor: int = 4
+  crop: int = 0
+
+  def __post_init__(self):
+    at_least("super_resolution.factor", self.factor, 1)
+    if self.crop % self.factor:
+      raise ValueError(f"super_resolution.crop={self.crop} must be a multiple of super_resolution.factor={self.factor}")
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingConfig:
+  """How a trained network is sampled unless sample.py says otherwise.
+
+  Attributes:
+    sampler: "ddpm", "ddim" or "dpm++".
+    num_steps: sampler steps.
+    guidance_scale: classifier-free guidance weight; 1 is none.
+    guidance_rescale: in [0, 1]: how far guided predictions keep the conditional prediction's spread (Lin et al., 2023).
+    threshold: name and options of `diffusion.thresholding.make_threshold`.
+    window: frames of a MultiDiffusion window; 0 denoises the whole clip at once.
+    stride: frames from one window to the next; consecutive windows share window - stride frames.
+    window_weights: "uniform" (the paper's mean) or "tapered".
+    windows_per_batch: windows denoised at a time: memory against speed.
+    augmentation_level: super-resolution: noise level of the condition, in [0, 1].
+  """
+
+  sampler: str = "ddim"
+  num_steps: int = 50
+  guidance_scale: float = 1.0
+  guidance_rescale: float = 0.0
+  threshold: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"name": "static"})
+  window: int = 0
+  stride: int = 0
+  window_weights: str = "uniform"
+  windows_per_batch: int = 1
+  augmentation_level: float = 0.1
+
+  def __post_init__(self):
+    self.make_sampler()
+    self.make_threshold()
+    at_least("num_steps", self.num_steps, 1)
+    at_least("guidance_scale", self.guidance_scale, 0)
+    between("guidance_rescale", self.guidance_rescale, 0, 1)
+    between("augmentation_level", self.augmentation_level, 0, 1)
+    at_least("window", self.window, 0)
+    at_least("windows_per_batch", self.windows_per_batch, 1)
+    one_of("window_weights", self.window_weights, ("uniform", "tapered"))
+    if self.window and not 1 <= self.stride <= self.window:
+      raise ValueError(f"stride={self.stride} must be between 1 and window={self.window}")
+
+  def make_sampler(self):
+    """The sampler that `sampler` names."""
+    return make_sampler(self.sampler)
+
+  def make_threshold(self):
+    """The function that keeps predictions of x0 in range."""
+    return named("sampling.threshold", make_threshold, self.threshold)
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+  """Optax settings.
+
+  Attributes:
+    name: "adam" or "adafactor".
+    learning_rate: peak learning rate.
+    warmup_steps: steps of linear warm-up.
+    decay: "constant", or "cosine" down to zero at the last step.
+    clip_norm: gradients are scaled down to this global norm; 0 leaves them.
+    b1: Adam's decay of the mean.
+    b2: Adam's decay of the square.
+    weight_decay: decoupled weight decay.
+  """
+
+  name: str = "adam"
+  learning_rate: float = 1e-4
+  warmup_steps: int = 10_000
+  decay: str = "constant"
+  clip_norm: float = 1.0
+  b1: float = 0.9
+  b2: float = 0.999
+  weight_decay: float = 0.0
+
+  def __post_init__(self):
+    one_of("optimizer.name", self.name, ("adam", "adafactor"))
+    one_of("optimizer.decay", self.decay, ("constant", "cosine"))
+    for field in ("learning_rate", "warmup_steps", "clip_norm", "weight_decay"):
+      at_least(f"optimizer.{field}", getattr(self, field), 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+  """The loop.
+
+  Attributes:
+    num_steps: steps of the whole run.
+    batch_size: examples a step, over all devices and processes.
+    ema_decay: decay of the averaged weights, ramped up in the first steps.
+    log_every: steps between reports.
+    eval_every: steps between evaluations on the held-out split; 0 for none.
+    eval_batches: batches of an evaluation.
+    sample_every: steps between sample sheets; 0 for none.
+    num_samples: clips on a sample sheet.
+    checkpoint_every: steps between checkpoints.
+    max_checkpoints: checkpoints kept.
+    profile: whether to record a profile of a few early steps.
+  """
+
+  num_steps: int
+  batch_size: int
+  ema_decay: float = 0.9999
+  log_every: int = 100
+  eval_every: int = 1000
+  eval_batches: int = 8
+  sample_every: int = 5000
+  num_samples: int = 8
+  checkpoint_every: int = 1000
+  max_checkpoints: int = 3
+  profile: bool = False
+
+  def __post_init__(self):
+    for field in ("num_steps", "batch_size", "log_every", "eval_batches", "checkpoint_every", "max_checkpoints", "num_samples"):
+      at_least(f"train.{field}", getattr(self, field), 1)
+    for field in ("eval_every", "sample_every"):
+      at_least(f"train.{field}", getattr(self, field), 0)
+    between("train.ema_decay", self.ema_decay, 0, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """One training run, whole: enough to build its network, repeat its training and sample from it.
+
+  Attributes:
+    stage: "t2i", "stunet", "ssr_image" or "ssr" (lumiere/training/stages.py).
+    model: the image U-Net.
+    data: the clips.
+    train: the loop.
+    diffusion: process and objective.
+    optimizer: optax.
+    sampling: defaults for sampling.
+    text: captions; None for networks without text.
+    temporal: what inflation adds; needed by the video stages, absent in the image stages.
+    super_resolution: needed by the ssr stages, absent in the others.
+    init_from: workdir whose weights training starts from; the video stages take their frozen image network from it.
+    seed: of weights, noise and data order.
+    dtype: what the network computes in: "float32", "bfloat16" or "auto" (bfloat16 on accelerators).
+  """
+
+  stage: str
+  model: ImageUNetConfig
+  data: DataConfig
+  train: TrainConfig
+  diffusion: DiffusionConfig = DiffusionConfig()
+  optimizer: OptimizerConfig = OptimizerConfig()
+  sampling: SamplingConfig = SamplingConfig()
+  text: TextConfig | None = None
+  temporal: TemporalConfig | None = None
+  super_resolution: SuperResolutionConfig | None = None
+  init_from: str = ""
+  seed: int = 0
+  dtype: str = "auto"
+
+  def __post_init__(self):
+    one_of("stage", self.stage, STAGES)
+    one_of("dtype", self.dtype, ("auto", "float32", "bfloat16"))
+    for field, wanted in (("temporal", self.is_video), ("super_resolution", self.is_super_resolution)):
+      if (getattr(self, field) is not None) != wanted:
+        raise ValueError(f"config.{field} must be {'given' if wanted else 'left out'} for stage={self.stage!r}")
+    if (self.text is not None) != (self.model.text_dim > 0):
+      raise ValueError(f"config.text and model.text_dim={self.model.text_dim} must be given together or not at all")
+    if self.text and self.text.encoder and self.text.encoder.d_model != self.model.text_dim:
+      raise ValueError(f"model.text_dim={self.model.text_dim} must equal text.encoder.d_model={self.text.encoder.d_model}")
+    if self.is_video:
+      check_num_frames(self.data.num_frames, self.temporal.total_factor)
+    elif self.data.num_frames != 1:
+      raise ValueError(f"data.num_frames={self.data.num_frames} must be 1 for the image stage {self.stage!r}")
+
+  @property
+  def is_video(self) -> bool:
+    """Whether this stage trains an inflated network on clips."""
+    return self.stage in ("stunet", "ssr")
+
+  @property
+  def is_super_resolution(self) -> bool:
+    """Whether this stage refines a low-resolution condition."""
+    return self.stage in ("ssr_image", "ssr")
+
+  @property
+  def compute_dtype(self):
+    """The dtype that `dtype` stands for on this machine."""
+    if self.dtype == "auto":
+      return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+    return jnp.dtype(self.dtype).type
+
+  @classmethod
+  def from_config(cls, config: Mapping[str, Any]) -> "Experiment":
+    """Checks a ConfigDict (or a plain dict) and freezes it.
+
+    Raises:
+      ValueError: names the field, its value and what is accepted.
+    """
+    return from_mapping(cls, config, "config")
+
+  def to_json(self) -> dict[str, Any]:
+    """A plain dict that `from_config` reads back."""
+    return dataclasses.asdict(self)
+
+
+def from_mapping(cls: type, mapping: Mapping[str, Any], path: str):
+  """Builds the dataclass `cls`, and the dataclasses in it, from nested mappings; `path` is for messages."""
+  mapping = dict(mapping.items())
+  fields = {field.name: field for field in dataclasses.fields(cls)}
+  for name in mapping:
+    if name not in fields:
+      raise ValueError(f"{path}.{name}: no such field; there are {', '.join(fields)}")
+  for name, field in fields.items():
+    if name not in mapping and field.default is field.default_factory is dataclasses.MISSING:
+      raise ValueError(f"{path}.{name}: missing, and it has no default")
+  values = {}
+  for name, value in mapping.items():
+    section = next((t for t in _alternatives(fields[name].type) if dataclasses.is_dataclass(t)), None)
+    if section is not None and isinstance(value, Mapping) or hasattr(value, "to_dict"):
+      value = from_mapping(section, value, f"{path}.{name}") if section is not None else value.to_dict()
+    values[name] = value
+  try:
+    return cls(**values)
+  except ValueError as error:
+    raise ValueError(str(error) if str(error).startswith(path) else f"{path}: {error}") from error
+  except TypeError as error:
+    raise ValueError(f"{path}: {error}") from error
+
+
+def _alternatives(annotation) -> tuple:
+  return typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+
+
+def named(field: str, make, options: Mapping[str, Any]):
+  """`make(name, **rest)` from `options`, with errors that name the config field."""
+  options = dict(options)
+  if "name" not in options:
+    raise ValueError(f"{field}={options}: 'name' is missing")
+  try:
+    return make(options.pop("name"), **options)
+  except TypeError as error:
+    raise ValueError(f"{field}: {error}") from error
+
+
+def at_least(field: str, value, lowest):
+  """Raises ValueError unless value >= lowest."""
+  if value < lowest:
+    raise ValueError(f"{field}={value} must be {lowest} or more")
+
+
+def between(field: str, value, lowest, highest):
+  """Raises ValueError unless lowest <= value <= highest."""
+  if not lowest <= value <= highest:
+    raise ValueError(f"{field}={value} must be between {lowest} and {highest}")
+
+
+def one_of(field: str, value, accepted):
+  """Raises ValueError unless value is one of `accepted`."""
+  if value not in accepted:
+    raise ValueError(f"{field}={value!r} must be one of {', '.join(accepted)}")

@@ -1,0 +1,96 @@
+"""The model of a stage, a network with its text encoder, and the edge where it becomes a denoiser.
+
+Conditioning is a dict that every wrapper of a denoiser passes on:
+
+    text [b l d], text_mask [b l]      caption states and which of them are tokens (networks with text)
+    low_res [b (t) h w c]              the upsampled, augmented condition (super-resolution)
+    augmentation_level [b]             its noise level, in [0, 1] (super-resolution)
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from diffusion.schedule import expand_like
+from lumiere.experiment import Experiment
+from lumiere.text.t5 import T5Encoder
+from ssr.ssr_unet import SSRUNet
+from stunet.image_unet import ImageUNet
+from stunet.inflation import freeze, inflate
+
+Conditioning = Mapping[str, Array]
+Denoiser = Callable[[Array, Array, Conditioning], Array]
+
+
+class Model(nnx.Module):
+  """What a checkpoint holds: the network of a stage, and its text encoder or None."""
+
+  def __init__(self, network: nnx.Module, text_encoder: T5Encoder | None):
+    self.network = network
+    self.text_encoder = text_encoder
+
+  def encode_text(self, batch: Mapping[str, Array]) -> dict[str, Array]:
+    """Caption states of a batch: precomputed ones if it brings them, else its tokens', else none."""
+    if "text_embedding" in batch:
+      return {"text": batch["text_embedding"], "text_mask": batch["text_mask"]}
+    if self.text_encoder is None or "tokens" not in batch:
+      return {}
+    text = self.text_encoder(batch["tokens"], batch["mask"]).astype(jnp.float32)
+    return {"text": text, "text_mask": batch["mask"]}
+
+  def denoiser(self, schedule) -> Denoiser:
+    """The network as a denoiser `(z, log_snr, conditioning) -> prediction` under `schedule`.
+
+    The network's own convention, a timestep in [0, 1000], is met here and nowhere else.
+    """
+
+    def denoise(z, log_snr, conditioning):
+      timesteps = schedule.timestep(log_snr)
+      text = (conditioning.get("text"), conditioning.get("text_mask"))
+      if isinstance(self.network, SSRUNet):
+        levels = 1000.0 * conditioning["augmentation_level"]
+        return self.network(z, timesteps, conditioning["low_res"], levels, *text)
+      return self.network(z, timesteps, *text)
+
+    return denoise
+
+
+def build_model(experiment: Experiment, rngs: nnx.Rngs) -> Model:
+  """The model that `experiment` describes, freshly initialised; in video stages all but the inflation is Frozen."""
+  unet = ImageUNet(experiment.model, dtype=experiment.compute_dtype, rngs=rngs)
+  encoder = experiment.text.encoder if experiment.text else None
+  text_encoder = T5Encoder(encoder, dtype=experiment.compute_dtype, rngs=rngs) if encoder else None
+  if experiment.is_video:
+    unet = inflate(unet, experiment.temporal, rngs=rngs)
+    if text_encoder is not None:
+      freeze(text_encoder)
+  return Model(SSRUNet(unet) if experiment.is_super_resolution else unet, text_encoder)
+
+
+def drop_text(conditioning: Conditioning, dropped: Bool[Array, "b"]) -> dict[str, Array]:
+  """Takes the caption from the examples where `dropped`: states become zeros (Imagen section 2.2), one of them visible."""
+  if "text" not in conditioning:
+    return dict(conditioning)
+  text, mask = conditioning["text"], conditioning["text_mask"]
+  nothing = jnp.broadcast_to(jnp.arange(mask.shape[1]) == 0, mask.shape)
+  return {
+    **conditioning,
+    "text": jnp.where(expand_like(dropped, text), 0, text),
+    "text_mask": jnp.where(dropped[:, None], nothing, mask),
+  }
+
+
+def unconditional(conditioning: Conditioning) -> dict[str, Array]:
+  """The conditioning with no caption anywhere: what classifier-free guidance moves away from."""
+  if "text" not in conditioning:
+    return dict(conditioning)
+  return drop_text(conditioning, jnp.ones(len(conditioning["text"]), bool))
+
+
+def parameter_counts(model: nnx.Module) -> dict[str, int]:
+  """Numbers of trainable and frozen weights."""
+  _, trainable, frozen = nnx.split(model, nnx.Param, ...)
+  count = lambda state: sum(leaf.size for leaf in nnx.to_flat_state(state).leaves)
+  return {"trainable": count(trainable), "frozen": count(frozen)}

@@ -1,0 +1,1 @@
+"""Training: stages, state, step, loop, checkpoints, metrics and the device mesh."""

@@ -1,0 +1,178 @@
+"""Checkpoints on disk: the only file that knows Orbax.
+
+    WORKDIR/checkpoints/STEP/{params,ema,opt_state,data,config}    written asynchronously, the newest few kept
+    WORKDIR/frozen/                                                the frozen weights, written once: they never change
+
+A workdir is enough to sample from, and sampling restores only what it needs (the average and the frozen weights).
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import grain
+import jax
+import orbax.checkpoint as ocp
+from etils import epath
+from flax import nnx
+
+from lumiere import weights
+from lumiere.experiment import Experiment
+from lumiere.model import build_model
+from lumiere.training.state import TrainState
+
+
+class CheckpointError(ValueError):
+  """A checkpoint that is not there, cannot be read, or is of another kind."""
+
+
+class Checkpoints:
+  """Saves and restores a run's state in its workdir."""
+
+  def __init__(self, workdir: epath.PathLike, max_to_keep: int | None = None):
+    self.workdir = epath.Path(workdir)
+    options = ocp.CheckpointManagerOptions(max_to_keep=max_to_keep, enable_async_checkpointing=True)
+    self._manager = ocp.CheckpointManager(self.workdir / "checkpoints", options=options)
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self._manager.close()
+
+  @property
+  def latest_step(self) -> int | None:
+    """Step of the newest complete checkpoint, or None."""
+    return self._manager.latest_step()
+
+  def save(self, state: TrainState, data_iterator, experiment: Experiment):
+    """Starts writing a checkpoint of this step; returns before it is on disk."""
+    self._manager.save(
+      int(state.step),
+      args=ocp.args.Composite(
+        params=ocp.args.StandardSave(state.params),
+        ema=ocp.args.StandardSave(state.ema),
+        opt_state=ocp.args.StandardSave(state.opt_state),
+        data=grain.checkpoint.CheckpointSave(data_iterator),
+        config=ocp.args.JsonSave(experiment.to_json()),
+      ),
+    )
+
+  def wait(self):
+    """Returns when everything is on disk."""
+    self._manager.wait_until_finished()
+
+  def restore(self, state: TrainState, data_iterator) -> TrainState:
+    """The newest checkpoint into the shapes and shardings of `state`; moves `data_iterator` to its place.
+
+    Raises:
+      CheckpointError: if it cannot be read.
+    """
+    step = self.latest_step
+    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+    try:
+      restored = self._manager.restore(
+        step,
+        args=ocp.args.Composite(
+          params=ocp.args.StandardRestore(target.params),
+          ema=ocp.args.StandardRestore(target.ema),
+          opt_state=ocp.args.StandardRestore(target.opt_state),
+          data=grain.checkpoint.CheckpointRestore(data_iterator),
+        ),
+      )
+    except Exception as error:  # Orbax raises many kinds
+      raise _unreadable(self.workdir, step, error) from error
+    return TrainState(
+      jax.device_put(jax.numpy.asarray(step, state.step.dtype), state.step.sharding),
+      restored.params,
+      restored.ema,
+      restored.opt_state,
+    )
+
+
+def save_frozen(workdir: epath.PathLike, frozen: weights.Weights):
+  """Writes the frozen weights, once for the run."""
+  path = epath.Path(workdir) / "frozen"
+  if frozen and not path.exists():
+    with ocp.StandardCheckpointer() as checkpointer:
+      checkpointer.save(path, frozen)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+  """A trained model, as sampling needs it.
+
+  Attributes:
+    experiment: how it was trained.
+    step: how long.
+    params: averaged trainable weights.
+    frozen: frozen weights.
+  """
+
+  experiment: Experiment
+  step: int
+  params: weights.Weights
+  frozen: weights.Weights
+
+  def rebuild(self) -> nnx.Module:
+    """The model with its weights."""
+    abstract = nnx.eval_shape(lambda: build_model(self.experiment, nnx.Rngs(0)))
+    return weights.split(abstract)[0](self.params, self.frozen)
+
+
+def load_trained(workdir: epath.PathLike, stages: tuple[str, ...], step: int | None = None) -> Trained:
+  """Restores the averaged weights of a run.
+
+  Args:
+    workdir: the run's folder.
+    stages: kinds of training that are accepted.
+    step: which checkpoint; None is the newest.
+
+  Raises:
+    CheckpointError: if there is no checkpoint, it cannot be read, or it is of another stage.
+  """
+  workdir = epath.Path(workdir)
+  experiment, step = load_experiment(workdir, step)
+  if experiment.stage not in stages:
+    raise CheckpointError(f"{workdir} holds a {experiment.stage!r} checkpoint; {' or '.join(map(repr, stages))} is needed here")
+  abstract = nnx.eval_shape(lambda: build_model(experiment, nnx.Rngs(0)))
+  _, params, frozen = weights.split(abstract)
+  with ocp.CheckpointManager(workdir / "checkpoints") as manager:
+    try:
+      restored = manager.restore(step, args=ocp.args.Composite(ema=ocp.args.StandardRestore(params)))
+      if frozen:
+        with ocp.StandardCheckpointer() as checkpointer:
+          frozen = checkpointer.restore(workdir / "frozen", frozen)
+    except Exception as error:  # Orbax raises many kinds
+      raise _unreadable(workdir, step, error) from error
+  return Trained(experiment, step, restored.ema, frozen)
+
+
+def load_experiment(workdir: epath.PathLike, step: int | None = None) -> tuple[Experiment, int]:
+  """The experiment of a run and the step of its newest checkpoint, or of the one asked for."""
+  workdir = epath.Path(workdir)
+  if not workdir.exists():
+    raise CheckpointError(f"{workdir} does not exist; give the workdir of a training run")
+  if not (workdir / "checkpoints").exists():
+    raise CheckpointError(f"{workdir} holds no checkpoint: it is not the workdir of a training run")
+  with ocp.CheckpointManager(workdir / "checkpoints") as manager:
+    steps = manager.all_steps()
+    if not steps:
+      raise CheckpointError(f"{workdir} holds no complete checkpoint: the run has not been trained yet")
+    step = max(steps) if step is None else step
+    if step not in steps:
+      raise CheckpointError(f"{workdir} holds no checkpoint of step {step}; it has {', '.join(map(str, sorted(steps)))}")
+    try:
+      config: Mapping[str, Any] = manager.restore(
+        step, args=ocp.args.Composite(config=ocp.args.JsonRestore())
+      ).config
+    except Exception as error:  # Orbax raises many kinds
+      raise _unreadable(workdir, step, error) from error
+  return Experiment.from_config(config), step
+
+
+def _unreadable(workdir, step, error: Exception) -> CheckpointError:
+  reason = str(error).strip().splitlines()
+  return CheckpointError(
+    f"the checkpoint of step {step} in {workdir} cannot be read: {reason[0] if reason else type(error).__name__}"
+  )

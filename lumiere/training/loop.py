@@ -1,0 +1,246 @@
+"""The training loop: config in, checkpoints and logs out. It knows no stage by name.
+
+Order at the start: model -> weights (resume > init_from > scratch) -> optimizer and average -> their restored values.
+Order in a step: dispatch step n, read the metrics of step n - 1, report, save, draw the next batch. A checkpoint is
+taken after its step's loss is known to be finite and before the next batch is drawn, so that the loader's place in it
+matches the step.
+"""
+
+import signal
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from clu import metric_writers, parameter_overview, periodic_actions
+from etils import epath
+from flax import nnx
+from tqdm import tqdm
+
+from lumiere import weights
+from lumiere.data import loader, sources
+from lumiere.experiment import Experiment
+from lumiere.training import checkpoints, mesh as meshes, metrics, samples
+from lumiere.training.optimizers import make_optimizer
+from lumiere.training.stages import Stage
+from lumiere.training.state import init_state
+from lumiere.training.step import make_eval_step, make_train_step
+
+
+class TrainingError(RuntimeError):
+  """Training cannot go on: the message says at which step and what led to it."""
+
+
+def train(experiment: Experiment, workdir: epath.PathLike):
+  """Runs a whole training, or what is left of it, in `workdir`.
+
+  Raises:
+    ValueError: if the experiment cannot run as it is; before anything is compiled.
+    TrainingError: if the loss is not finite; the last good checkpoint stays.
+  """
+  workdir = epath.Path(workdir)
+  mesh = meshes.make_mesh()
+  meshes.check_batch_size(experiment.train.batch_size, mesh)
+  stage = Stage(experiment)
+  warm_start = load_warm_start(stage)
+  with checkpoints.Checkpoints(workdir, experiment.train.max_checkpoints) as manager:
+    check_same_experiment(workdir, manager, experiment)
+    batches = iter(make_loader(experiment, "train", num_epochs=None))
+    with jax.set_mesh(mesh):
+      _run(stage, workdir, manager, batches, mesh, warm_start)
+
+
+def _run(stage: Stage, workdir, manager: checkpoints.Checkpoints, batches: Iterator, mesh, warm_start):
+  experiment, config = stage.experiment, stage.experiment.train
+  rebuild, params, frozen = initial_weights(stage, warm_start)
+  optimizer = make_optimizer(experiment.optimizer, config.num_steps)
+  state, frozen = meshes.replicate((init_state(params, optimizer), frozen), mesh)
+  if manager.latest_step is not None:
+    state = manager.restore(state, batches)
+    logging.info("Resumed from step %d of %s", int(state.step), workdir)
+  checkpoints.save_frozen(workdir, frozen)
+  log_parameters(state.params, frozen)
+
+  train_step, eval_step = make_train_step(stage, rebuild, optimizer), make_eval_step(stage, rebuild)
+  writer = metric_writers.create_default_writer(
+    str(workdir), just_logging=jax.process_index() > 0, asynchronous=True
+  )
+  first, last = int(state.step), config.num_steps
+  report = periodic_actions.ReportProgress(num_train_steps=last, writer=writer, every_steps=config.log_every)
+  hooks = [report]
+  if config.profile:
+    hooks.append(periodic_actions.Profile(logdir=str(workdir), first_profile=first + 10, num_profile_steps=5))
+
+  collected, pending, recent = None, None, []
+  with metric_writers.ensure_flushes(writer), StopSignal() as stop, progress_bar(first, last) as bar:
+    for step in range(first + 1, last + 1):
+      batch = next(batches)
+      with jax.profiler.StepTraceAnnotation("train", step_num=step):
+        state, step_metrics = train_step(state, frozen, meshes.shard_batch(batch, mesh))
+      if pending is not None:
+        recent = check_finite(pending, recent, workdir)
+      pending = (step, step_metrics, batch)
+      collected = step_metrics if collected is None else collected.merge(step_metrics)
+      for hook in hooks:
+        hook(step)
+      bar.update()
+
+      ends = step == last or stop.requested
+      if ends or step % config.log_every == 0:
+        values = metrics.scalars(collected, "train")
+        values["train/grad_norm"] = float(collected.grad_norm.compute())
+        writer.write_scalars(step, values)
+        bar.set_postfix(loss=f"{values['train/loss']:.4f}")
+        collected = None
+      if config.eval_every and (step == last or step % config.eval_every == 0):
+        with report.timed("eval"):
+          values = evaluate(experiment, eval_step, state.ema, frozen, mesh)
+        writer.write_scalars(step, values)
+        bar.write(f"step {step}: held-out loss {values['eval/loss']:.4f}")
+      if config.sample_every and (step == last or step % config.sample_every == 0):
+        with report.timed("sample"):
+          samples.write(stage, rebuild, state.ema, frozen, step, workdir, writer)
+      if ends or step % config.checkpoint_every == 0:
+        recent = check_finite(pending, recent, workdir)
+        pending = None
+        with report.timed("checkpoint"):
+          manager.save(state, batches, experiment)
+      if stop.requested:
+        logging.warning("Stopped by a signal after step %d; the same command goes on from there", step)
+        break
+    manager.wait()
+  writer.close()
+
+
+def make_loader(experiment: Experiment, split: str, num_epochs: int | None):
+  """Batches of a split, as the networks of this experiment take them."""
+  source = sources.make_source(experiment.data, split)
+  return loader.make_loader(
+    source,
+    batch_size=experiment.train.batch_size,
+    seed=experiment.seed,
+    shuffle=split == "train",
+    num_epochs=num_epochs,
+    num_workers=experiment.data.num_workers,
+    transforms=sources.transforms(experiment),
+  )
+
+
+def load_warm_start(stage: Stage) -> checkpoints.Trained | None:
+  """The run that `init_from` names, checked to fit; None for a start from scratch."""
+  experiment = stage.experiment
+  if not experiment.init_from:
+    if stage.parent:
+      raise ValueError(
+        f"config.init_from is empty: stage {experiment.stage!r} freezes the network of a {stage.parent!r} run; "
+        "give that run's workdir"
+      )
+    return None
+  accepted = (experiment.stage,) if stage.parent is None else (stage.parent, experiment.stage)
+  trained = checkpoints.load_trained(experiment.init_from, accepted)
+  for field in ("model", "text", "diffusion", "super_resolution"):
+    ours, theirs = getattr(experiment, field), getattr(trained.experiment, field)
+    if field == "text" and ours and theirs:
+      ours, theirs = ours.encoder, theirs.encoder
+    if field == "super_resolution" and ours and theirs:
+      ours, theirs = ours.factor, theirs.factor
+    if ours != theirs:
+      raise ValueError(f"config.{field} differs from that of init_from={experiment.init_from}: {ours} here, {theirs} there")
+  return trained
+
+
+def initial_weights(stage: Stage, warm_start: checkpoints.Trained | None):
+  """(rebuild, params, frozen): fresh weights, and over them those of the warm start."""
+  rebuild, _, abstract_frozen = weights.split(nnx.eval_shape(stage.build))
+  inherited = None
+  if warm_start is not None:
+    inherited = warm_start.experiment.stage == stage.experiment.stage
+  # What will be loaded is not drawn first; compiling without optimisation halves the start on a CPU.
+  options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+  params = jax.jit(lambda: weights.split(stage.build())[1], compiler_options=options)()
+  if warm_start is None:
+    return rebuild, params, {}
+  if inherited:
+    return rebuild, weights.merge(params, warm_start.params), weights.merge(abstract_frozen, warm_start.frozen)
+  frozen = abstract_frozen
+  for source, target in stage.image_prefixes.items():
+    tree = warm_start.params
+    for name in source:
+      tree = tree[name]
+    frozen = weights.merge(frozen, tree, target)
+  return rebuild, params, frozen
+
+
+def check_same_experiment(workdir, manager: checkpoints.Checkpoints, experiment: Experiment):
+  """Raises ValueError if the workdir holds a run of another network, stage or process."""
+  if manager.latest_step is None:
+    return
+  before, _ = checkpoints.load_experiment(workdir)
+  for field in ("stage", "model", "temporal", "text", "diffusion", "optimizer"):
+    if getattr(before, field) != getattr(experiment, field):
+      raise ValueError(
+        f"config.{field} differs from the run in {workdir}: {getattr(experiment, field)} here, "
+        f"{getattr(before, field)} there; choose another workdir or the same config"
+      )
+
+
+def log_parameters(params: weights.Weights, frozen: weights.Weights):
+  """Tables of the trained and the frozen part, by clu."""
+  logging.info("Trainable:\n%s", parameter_overview.get_parameter_overview(params, include_stats=False))
+  if frozen:
+    logging.info("Frozen:\n%s", parameter_overview.get_parameter_overview(frozen, include_stats=False))
+  logging.info("%.3fM trainable, %.3fM frozen weights", weights.count(params) / 1e6, weights.count(frozen) / 1e6)
+
+
+def evaluate(experiment: Experiment, eval_step, params, frozen, mesh) -> dict[str, float]:
+  """Loss of the averaged weights on the same held-out batches with the same noise, every time."""
+  collected = None
+  batches = make_loader(experiment, "validation", num_epochs=None)
+  for index, batch in zip(range(experiment.train.eval_batches), batches, strict=False):
+    result = eval_step(params, frozen, meshes.shard_batch(batch, mesh), np.int32(index))
+    collected = result if collected is None else collected.merge(result)
+  return metrics.scalars(collected, "eval")
+
+
+def check_finite(pending: tuple[int, Any, Mapping], recent: list, workdir) -> list:
+  """The last few (step, loss, gradient norm), this step's included.
+
+  Raises:
+    TrainingError: if its loss or gradient is not finite. The batch and the way there are written to the workdir.
+  """
+  step, step_metrics, batch = pending
+  loss, norm = float(step_metrics.loss.compute()), float(step_metrics.grad_norm.compute())
+  recent = [*recent[-9:], (step, loss, norm)]
+  if np.isfinite(loss) and np.isfinite(norm):
+    return recent
+  folder = epath.Path(workdir) / "not_finite"
+  folder.mkdir(parents=True, exist_ok=True)
+  with (folder / f"batch_{step}.npz").open("wb") as file:
+    np.savez(file, **batch)
+  way = "; ".join(f"step {s}: loss {a:.4g}, gradient {b:.4g}" for s, a, b in recent)
+  raise TrainingError(
+    f"the loss is not finite at step {step} ({way}); the batch is in {folder}, the last good checkpoint is kept"
+  )
+
+
+class StopSignal:
+  """Within the block, SIGTERM and SIGINT set `requested` instead of ending the process; a second one ends it."""
+
+  def __enter__(self):
+    self.requested = False
+    self._before = {number: signal.signal(number, self._request) for number in (signal.SIGTERM, signal.SIGINT)}
+    return self
+
+  def __exit__(self, *_):
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+
+  def _request(self, number, _):
+    self.requested = True
+    signal.signal(number, self._before[number])
+
+
+def progress_bar(first: int, last: int) -> tqdm:
+  """Steps, steps/s and time left, on a terminal only."""
+  return tqdm(initial=first, total=last, unit="step", disable=None, dynamic_ncols=True)

@@ -1,0 +1,99 @@
+"""The four kinds of training. A stage says which network, what trains, and how a batch becomes losses.
+
+    t2i        images            text -> image                        everything trains, the text encoder too
+    stunet     videos            text -> video                        inflation trains; the t2i network is frozen
+    ssr_image  image crops       low resolution -> high resolution    everything trains
+    ssr        video windows     low resolution -> high resolution    inflation trains; the ssr_image network is frozen
+
+They differ along two axes only, image or video and base or super-resolution; the loop knows none by name.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import einops
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from lumiere.experiment import Experiment
+from lumiere.model import Model, build_model, drop_text
+from ssr.augmentation import augment, degrade, upsample
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """One kind of training, set up by an experiment."""
+
+  experiment: Experiment
+
+  @property
+  def parent(self) -> str | None:
+    """The stage whose network this one inflates, or None."""
+    return {"stunet": "t2i", "ssr": "ssr_image"}.get(self.experiment.stage)
+
+  @property
+  def image_prefixes(self) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Where the parent's weights go: prefix in the parent's tree -> prefix in this stage's."""
+    inner = ("network", "unet") if self.experiment.is_super_resolution else ("network",)
+    prefixes = {inner: (*inner, "image")}
+    if self.experiment.text and self.experiment.text.encoder:
+      prefixes[("text_encoder",)] = ("text_encoder",)
+    return prefixes
+
+  def build(self) -> Model:
+    """The freshly initialised model."""
+    return build_model(self.experiment, nnx.Rngs(self.experiment.seed))
+
+  def losses(
+    self, model: Model, batch: Mapping[str, Array], key: PRNGKeyArray
+  ) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
+    """Each example's loss and the log-SNR that it was taken at."""
+    experiment = self.experiment
+    x = batch["video" if experiment.is_video else "image"]
+    text_key, crop_key, condition_key, loss_key = jax.random.split(key, 4)
+    conditioning = model.encode_text(batch)
+    if experiment.text:
+      dropped = jax.random.bernoulli(text_key, experiment.text.drop_rate, (len(x),))
+      conditioning = drop_text(conditioning, dropped)
+    if experiment.is_super_resolution:
+      config = experiment.super_resolution
+      if config.crop:
+        x = random_crop(x, config.crop, config.factor, crop_key)
+      conditioning |= self.low_res_conditioning(x, condition_key)
+    schedule = experiment.diffusion.make_schedule()
+    objective = experiment.diffusion.make_objective()
+    return objective.losses(model.denoiser(schedule), schedule, x, loss_key, conditioning)
+
+  def low_res_conditioning(self, x: Float[Array, "b ... c"], key: PRNGKeyArray) -> dict[str, Array]:
+    """The condition that training makes from a target: degraded, upsampled, noised at a level drawn from U(0, 1)."""
+    degrade_key, level_key, noise_key = jax.random.split(key, 3)
+    factor = self.experiment.super_resolution.factor
+    upsampled = upsample(degrade(x, factor, degrade_key), factor)
+    level = jax.random.uniform(level_key, (len(x),))
+    log_snr = self.experiment.diffusion.make_schedule().log_snr(level)
+    return {
+      "low_res": augment(upsampled, log_snr, jax.random.normal(noise_key, x.shape)),
+      "augmentation_level": level,
+    }
+
+
+def random_crop(
+  x: Float[Array, "b ... h w c"], size: int, multiple: int, key: PRNGKeyArray
+) -> Float[Array, "b ... size size c"]:
+  """A square from each example, the same in all its frames, at a random place whose corner is a multiple of `multiple`."""
+  *_, height, width, _ = x.shape
+  if size > min(height, width):
+    raise ValueError(f"super_resolution.crop={size} is larger than the frames, {height}x{width}")
+  room = jnp.array([(height - size) // multiple, (width - size) // multiple])
+  corners = multiple * jax.random.randint(key, (len(x), 2), 0, room + 1)
+
+  def crop(example, corner):
+    frames = einops.rearrange(example[None] if example.ndim == 3 else example, "t h w c -> t h w c")
+    out = jax.lax.dynamic_slice(
+      frames, (0, corner[0], corner[1], 0), (len(frames), size, size, frames.shape[-1])
+    )
+    return out.reshape(example.shape[:-3] + out.shape[1:])
+
+  return jax.vmap(crop)(x, corners)

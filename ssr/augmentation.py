@@ -1,0 +1,59 @@
+"""The low-resolution condition of a super-resolution network: how it is made, and how it is made imperfect.
+
+In training the condition is the high-resolution target, degraded: averaged down, then blurred by a random amount, since
+what a base network draws is softer than any real video. It is upsampled to the target's size (bilinear) and then noised,
+
+    c = alpha(a) * up(low) + sigma(a) * eps,                                                                     (1)
+
+with a noise level `a` that the network is told: noise conditioning augmentation (Ho et al., 2022; Imagen section 2.5).
+Training draws it at random; sampling fixes it (`augmentation_level`, best between 0.1 and 0.3 in Imagen). For a clip the
+noise is drawn once, before any window is cut, so that overlapping windows see the same condition.
+
+All functions take images [b h w c] and videos [b t h w c] alike.
+"""
+
+import einops
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from diffusion.schedule import alpha_sigma, expand_like
+
+
+def downsample(x: Float[Array, "*b h w c"], factor: int) -> Float[Array, "*b h2 w2 c"]:
+  """Averages non-overlapping `factor` x `factor` squares."""
+  return einops.reduce(x, "... (h y) (w x) c -> ... h w c", "mean", y=factor, x=factor)
+
+
+def upsample(x: Float[Array, "*b h w c"], factor: int) -> Float[Array, "*b h2 w2 c"]:
+  """Bilinear interpolation to `factor` times the size."""
+  *batch, height, width, channels = x.shape
+  return jax.image.resize(x, (*batch, height * factor, width * factor, channels), "bilinear")
+
+
+def blur(x: Float[Array, "b ... h w c"], amount: Float[Array, "b"]) -> Float[Array, "b ... h w c"]:
+  """Mixes each example with its 3x3 binomial blur: `amount` 0 leaves it alone, 1 is the whole blur."""
+  blurred = x
+  for axis in (-3, -2):
+    pad = [(0, 0)] * x.ndim
+    pad[axis] = (1, 1)
+    padded = jnp.pad(blurred, pad, mode="edge")
+    size = x.shape[axis]
+    before, middle, after = (
+      jax.lax.slice_in_dim(padded, start, start + size, axis=axis % x.ndim) for start in range(3)
+    )
+    blurred = 0.25 * before + 0.5 * middle + 0.25 * after
+  return x + expand_like(amount, x) * (blurred - x)
+
+
+def degrade(high_res: Float[Array, "b ... h w c"], factor: int, key: PRNGKeyArray) -> Float[Array, "b ... h2 w2 c"]:
+  """The training condition: `high_res` averaged down by `factor`, then blurred by an amount drawn from U(0, 1)."""
+  return blur(downsample(high_res, factor), jax.random.uniform(key, (len(high_res),)))
+
+
+def augment(
+  upsampled: Float[Array, "b ... c"], log_snr: Float[Array, "b"], noise: Float[Array, "b ... c"]
+) -> Float[Array, "b ... c"]:
+  """Equation (1), at the noise level whose log-SNR is `log_snr`; `noise` is standard normal."""
+  alpha, sigma = alpha_sigma(expand_like(log_snr, upsampled))
+  return alpha * upsampled + sigma * noise

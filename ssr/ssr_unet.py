@@ -1,0 +1,50 @@
+"""The super-resolution network: a U-Net of the same family that sees its low-resolution condition beside the noisy input.
+
+    prediction = unet(concat(z, c), timestep, augmentation timestep [, text])
+
+`c` is the condition at the target's size (`augmentation.py`). The U-Net is an `ImageUNet` for images, or an `STUNet`
+inflated from one: with temporal factors of 1 and convolutional inflation throughout it has a short temporal reach and
+runs on short windows of any length.
+"""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from stunet.image_unet import ImageUNet
+from stunet.stunet import STUNet
+
+
+class SSRUNet(nnx.Module):
+  """See the head of this file."""
+
+  def __init__(self, unet: ImageUNet | STUNet):
+    config = unet.image.config if isinstance(unet, STUNet) else unet.config
+    if config.in_channels != 6 or not config.augmentation_embedding:
+      raise ValueError(
+        f"in_channels={config.in_channels}, augmentation_embedding={config.augmentation_embedding}: a super-resolution "
+        "network needs 6 input channels (noisy and low-resolution) and augmentation_embedding=True"
+      )
+    self.unet = unet
+
+  def __call__(
+    self,
+    z: Float[Array, "b ... h w c"],
+    timesteps: Float[Array, "b"],
+    low_res: Float[Array, "b ... h w c"],
+    augmentation_timesteps: Float[Array, "b"],
+    text: Float[Array, "b l d"] | None = None,
+    mask: Bool[Array, "b l"] | None = None,
+  ) -> Float[Array, "b ... h w out"]:
+    """Predicts from noisy images or videos.
+
+    Args:
+      z: noisy input.
+      timesteps: its noise level, in [0, 1000].
+      low_res: the condition, already upsampled to z's size and augmented.
+      augmentation_timesteps: the condition's noise level, in [0, 1000].
+      text: caption states, if the network takes text.
+      mask: True where `text` is a real token.
+    """
+    x = jnp.concatenate([z, low_res], axis=-1)
+    return self.unet(x, timesteps, text, mask, augmentation_timesteps)

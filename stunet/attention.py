@@ -1,0 +1,81 @@
+"""Spatial attention in which the caption takes part: its keys and values are put before the image's, in one softmax.
+
+    y = x + out(softmax(q [k_text; k]^T / sqrt(d)) [v_text; v]),   q, k, v = dense(norm(x)),   k_text, v_text = dense(norm(text))
+
+(GLIDE; Imagen section 2.3; DeepFloyd IF.) Without self-attention the image's own keys are left out (IF's super-resolution).
+"""
+
+from typing import Literal
+
+import einops
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from stunet.blocks import group_norm, layer_norm, over_frames
+
+
+def split_heads(x: Float[Array, "b l c"], head_dim: int) -> Float[Array, "b l n d"]:
+  """[b l (n d)] -> [b l n d]."""
+  return einops.rearrange(x, "b l (n d) -> b l n d", d=head_dim)
+
+
+class TextAttention(nnx.Module):
+  """See the head of this file. `text_dim=0` leaves the text out."""
+
+  def __init__(
+    self,
+    channels: int,
+    text_dim: int,
+    *,
+    head_dim: int,
+    self_attention: bool,
+    text_norm: Literal["layer", "group"],
+    groups: int,
+    dtype,
+    rngs: nnx.Rngs,
+  ):
+    if channels % head_dim:
+      raise ValueError(f"head_dim={head_dim} does not divide {channels} channels")
+    dense = lambda c_in, **kw: nnx.Linear(c_in, channels, dtype=dtype, rngs=rngs, **kw)
+    self.head_dim, self.self_attention = head_dim, self_attention
+    self.norm = group_norm(channels, groups, dtype, rngs)
+    self.query = dense(channels)
+    if self_attention:
+      self.key, self.value = dense(channels), dense(channels)
+    self.has_text = text_dim > 0
+    if self.has_text:
+      self.text_norm = (
+        layer_norm(text_dim, dtype, rngs) if text_norm == "layer" else group_norm(text_dim, groups, dtype, rngs)
+      )
+      self.text_key, self.text_value = dense(text_dim), dense(text_dim)
+    self.out = dense(channels, kernel_init=nnx.initializers.zeros)
+
+  def __call__(
+    self,
+    x: Float[Array, "n h w c"],
+    text: Float[Array, "b l d"] | None = None,
+    mask: Bool[Array, "b l"] | None = None,
+  ) -> Float[Array, "n h w c"]:
+    """The text is per clip, as in ResBlock."""
+    n, height, width, _ = x.shape
+    pixels = einops.rearrange(self.norm(x), "n h w c -> n (h w) c")
+    keys, values, masks = [], [], []
+    if self.has_text and text is not None:
+      states = self.text_norm(text)
+      keys.append(over_frames(self.text_key(states), n))
+      values.append(over_frames(self.text_value(states), n))
+      masks.append(jnp.ones((n, text.shape[1]), bool) if mask is None else over_frames(mask, n))
+    if self.self_attention:
+      keys.append(self.key(pixels))
+      values.append(self.value(pixels))
+      masks.append(jnp.ones((n, height * width), bool))
+    h = jax.nn.dot_product_attention(
+      split_heads(self.query(pixels), self.head_dim),
+      split_heads(jnp.concatenate(keys, axis=1), self.head_dim),
+      split_heads(jnp.concatenate(values, axis=1), self.head_dim),
+      mask=None if mask is None else jnp.concatenate(masks, axis=1)[:, None, None],  # n heads q k
+    )
+    h = self.out(einops.rearrange(h, "n l heads d -> n l (heads d)"))
+    return x + einops.rearrange(h, "n (h w) c -> n h w c", h=height)

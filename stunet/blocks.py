@@ -1,0 +1,92 @@
+"""The spatial residual block of the ADM family, and the small parts that every block is made of.
+
+    h = conv1(resample(act(norm1(x))))
+    h = conv2(act(norm2(h) * (1 + scale) + shift)),   scale, shift = dense(embedding)
+    y = (shortcut(resample(x)) + h) * residual_scale
+
+Resampling happens *inside* the block, on both branches: 2x2 mean on the way down, nearest neighbour on the way up
+(BigGAN's form; Dhariwal and Nichol, 2021). Embeddings are per clip: a block that sees the frames of b clips as one batch
+of n = b * t images repeats each clip's embedding over its t frames.
+"""
+
+from typing import Literal
+
+import einops
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Shaped
+
+ACTIVATIONS = {"gelu": lambda x: nnx.gelu(x, approximate=False), "silu": nnx.silu}
+
+
+def group_norm(channels: int, groups: int, dtype, rngs: nnx.Rngs) -> nnx.GroupNorm:
+  """GroupNorm with at most `groups` groups; statistics in float32, output in `dtype`."""
+  if channels % groups:
+    raise ValueError(f"norm_groups={groups} does not divide {channels} channels")
+  return nnx.GroupNorm(channels, groups, epsilon=1e-5, dtype=dtype, rngs=rngs)
+
+
+def layer_norm(channels: int, dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
+  """LayerNorm with torch's epsilon; statistics in float32, output in `dtype`."""
+  return nnx.LayerNorm(channels, epsilon=1e-5, dtype=dtype, rngs=rngs)
+
+
+def conv3x3(c_in: int, c_out: int, dtype, rngs: nnx.Rngs, *, zero: bool = False) -> nnx.Conv:
+  """A 3x3 convolution that keeps the size; `zero` starts it at zero, so that it adds nothing at first."""
+  init = {"kernel_init": nnx.initializers.zeros} if zero else {}
+  return nnx.Conv(c_in, c_out, (3, 3), dtype=dtype, rngs=rngs, **init)
+
+
+def over_frames(per_clip: Shaped[Array, "b ..."], num_images: int) -> Shaped[Array, "n ..."]:
+  """Repeats each clip's row over its frames: [b ...] -> [(b t) ...] with b * t = `num_images`."""
+  frames, rest = divmod(num_images, per_clip.shape[0])
+  if rest:
+    raise ValueError(f"{num_images} images are not whole clips of a batch of {per_clip.shape[0]}")
+  return einops.repeat(per_clip, "b ... -> (b t) ...", t=frames)
+
+
+def resample(x: Float[Array, "n h w c"], how: Literal["down", "up"] | None) -> Float[Array, "n h2 w2 c"]:
+  """Halves (2x2 mean) or doubles (nearest neighbour) height and width."""
+  if how == "down":
+    return einops.reduce(x, "n (h 2) (w 2) c -> n h w c", "mean")
+  if how == "up":
+    return einops.repeat(x, "n h w c -> n (h 2) (w 2) c")
+  return x
+
+
+class ResBlock(nnx.Module):
+  """See the head of this file."""
+
+  def __init__(
+    self,
+    c_in: int,
+    c_out: int,
+    embedding_dim: int,
+    *,
+    how: Literal["down", "up"] | None = None,
+    groups: int,
+    activation: str,
+    residual_scale: float,
+    dtype,
+    rngs: nnx.Rngs,
+  ):
+    self.how, self.activation, self.residual_scale = how, activation, residual_scale
+    self.norm1 = group_norm(c_in, groups, dtype, rngs)
+    self.conv1 = conv3x3(c_in, c_out, dtype, rngs)
+    self.embedding = nnx.Linear(embedding_dim, 2 * c_out, dtype=dtype, rngs=rngs)
+    self.norm2 = group_norm(c_out, groups, dtype, rngs)
+    self.conv2 = conv3x3(c_out, c_out, dtype, rngs, zero=True)
+    self.shortcut = None if c_in == c_out else nnx.Conv(c_in, c_out, (1, 1), dtype=dtype, rngs=rngs)
+
+  def __call__(
+    self, x: Float[Array, "n h w c_in"], embedding: Float[Array, "b e"]
+  ) -> Float[Array, "n h2 w2 c_out"]:
+    """`embedding` is already activated."""
+    act = ACTIVATIONS[self.activation]
+    h = self.conv1(resample(act(self.norm1(x)), self.how))
+    scale, shift = jnp.split(over_frames(self.embedding(embedding), len(x))[:, None, None], 2, axis=-1)
+    h = self.conv2(act(self.norm2(h) * (1 + scale) + shift))
+    x = resample(x, self.how)
+    if self.shortcut is not None:
+      x = self.shortcut(x)
+    return (x + h) * self.residual_scale

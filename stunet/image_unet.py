@@ -1,0 +1,269 @@
+"""The text-to-image U-Net, one image at a time: the ADM / Imagen / DeepFloyd IF family.
+
+    conv in -> levels down -> middle -> levels up -> norm, activation, conv out
+
+A level is a run of *stages* (a residual block, then text attention at the chosen levels) and, but for the coarsest, a
+resampling residual block. Every stage and every downsampler on the way down leaves a skip; every stage on the way up
+takes one. All choices are fields of `ImageUNetConfig`, so that public weights and the miniature are the same code.
+"""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from stunet.attention import TextAttention
+from stunet.blocks import ACTIVATIONS, ResBlock, conv3x3, group_norm
+from stunet.embeddings import TextPool, TimestepEmbedding
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageUNetConfig:
+  """Architecture of an image U-Net. A field that does not exist is an error at construction.
+
+  Attributes:
+    channels: width of each level, finest first.
+    num_res_blocks: stages per level on the way down (one more on the way up): one number, or one per level.
+    attention_levels: levels (0 = finest) whose stages end in attention. The middle has it if any level has.
+    in_channels: 3, or 6 with a low-resolution condition, or 7 with a masked conditioning video and its mask.
+    out_channels: 3, or 6 where the public weights also predict a variance.
+    text_dim: width of the text encoder's states; 0 for a network without text.
+    cross_attention_dim: the states are projected to this width before attention; None attends to them as they are.
+    text_norm: norm of the states inside attention: "layer" (Imagen) or "group" (DeepFloyd IF).
+    pool_heads: heads of the attention pooling that adds the caption to the timestep embedding; 0 for none.
+    self_attention: whether the image attends to itself; False attends to the text only.
+    head_dim: width of an attention head.
+    embedding_dim: width of the timestep embedding; None is 4 * channels[0].
+    augmentation_embedding: whether the network is told the noise level of its low-resolution condition.
+    norm_groups: groups of every GroupNorm.
+    activation: "silu" or "gelu".
+    residual_scale: a residual block's output is multiplied by this (1 / sqrt(2) in efficient U-Nets).
+    remat_levels: levels whose stages are recomputed in the backward pass instead of stored.
+  """
+
+  channels: tuple[int, ...]
+  num_res_blocks: int | tuple[int, ...] = 2
+  attention_levels: tuple[int, ...] = ()
+  in_channels: int = 3
+  out_channels: int = 3
+  text_dim: int = 0
+  cross_attention_dim: int | None = None
+  text_norm: Literal["layer", "group"] = "layer"
+  pool_heads: int = 0
+  self_attention: bool = True
+  head_dim: int = 64
+  embedding_dim: int | None = None
+  augmentation_embedding: bool = False
+  norm_groups: int = 32
+  activation: Literal["silu", "gelu"] = "silu"
+  residual_scale: float = 1.0
+  remat_levels: tuple[int, ...] = ()
+
+  def __post_init__(self):
+    for field in ("channels", "attention_levels", "remat_levels"):
+      object.__setattr__(self, field, tuple(getattr(self, field)))
+    blocks = self.num_res_blocks
+    blocks = (blocks,) * len(self.channels) if isinstance(blocks, int) else tuple(blocks)
+    object.__setattr__(self, "num_res_blocks", blocks)
+    if self.embedding_dim is None:
+      object.__setattr__(self, "embedding_dim", 4 * self.channels[0])
+    if len(blocks) != len(self.channels) or min(blocks) < 1:
+      raise ValueError(f"num_res_blocks={blocks} must give 1 or more for each of {len(self.channels)} levels")
+    for field in ("attention_levels", "remat_levels"):
+      if any(not 0 <= level < len(self.channels) for level in getattr(self, field)):
+        raise ValueError(f"{field}={getattr(self, field)} must lie in 0..{len(self.channels) - 1}")
+    for field, accepted in (("activation", tuple(ACTIVATIONS)), ("text_norm", ("layer", "group"))):
+      if getattr(self, field) not in accepted:
+        raise ValueError(f"{field}={getattr(self, field)!r} must be one of {', '.join(accepted)}")
+    if not self.self_attention and not self.text_dim:
+      raise ValueError("self_attention=False needs text to attend to: set text_dim")
+
+  @property
+  def coarsest(self) -> int:
+    """Index of the coarsest level."""
+    return len(self.channels) - 1
+
+
+class Stage(nnx.Module):
+  """A residual block, then attention where the level has it: the unit that inflation extends."""
+
+  def __init__(self, c_in: int, c_out: int, attention: bool, config: ImageUNetConfig, *, dtype, rngs):
+    self.res = _res_block(c_in, c_out, None, config, dtype, rngs)
+    self.attention = _attention(c_out, config, dtype, rngs) if attention else None
+
+  def __call__(self, x, embedding, text, mask):
+    """x: [n h w c_in] -> [n h w c_out]."""
+    x = self.res(x, embedding)
+    return x if self.attention is None else self.attention(x, text, mask)
+
+
+class Level(nnx.Module):
+  """The stages of one resolution and the resampling that leaves it (None where none does)."""
+
+  def __init__(self, stages: list[Stage], resample: ResBlock | None):
+    self.stages = nnx.List(stages)
+    self.resample = resample
+
+
+def _res_block(c_in, c_out, how, config: ImageUNetConfig, dtype, rngs) -> ResBlock:
+  return ResBlock(
+    c_in,
+    c_out,
+    config.embedding_dim,
+    how=how,
+    groups=config.norm_groups,
+    activation=config.activation,
+    residual_scale=config.residual_scale,
+    dtype=dtype,
+    rngs=rngs,
+  )
+
+
+def _attention(channels, config: ImageUNetConfig, dtype, rngs) -> TextAttention:
+  return TextAttention(
+    channels,
+    config.cross_attention_dim or config.text_dim,
+    head_dim=config.head_dim,
+    self_attention=config.self_attention,
+    text_norm=config.text_norm,
+    groups=config.norm_groups,
+    dtype=dtype,
+    rngs=rngs,
+  )
+
+
+class ImageUNet(nnx.Module):
+  """See the head of this file."""
+
+  def __init__(self, config: ImageUNetConfig, *, dtype=jnp.float32, rngs: nnx.Rngs):
+    """`dtype` is what is computed in; parameters are float32."""
+    self.config, self.dtype = config, dtype
+    widths, kinds = config.channels, dict(dtype=dtype, rngs=rngs)
+    attends = lambda level: level in config.attention_levels
+    embedding = lambda: TimestepEmbedding(widths[0], config.embedding_dim, config.activation, **kinds)
+
+    self.time_embedding = embedding()
+    self.augmentation_embedding = embedding() if config.augmentation_embedding else None
+    self.text_pool = (
+      TextPool(config.text_dim, config.embedding_dim, config.pool_heads, **kinds)
+      if config.text_dim and config.pool_heads
+      else None
+    )
+    self.text_projection = (
+      nnx.Linear(config.text_dim, config.cross_attention_dim, **kinds)
+      if config.text_dim and config.cross_attention_dim
+      else None
+    )
+
+    self.conv_in = conv3x3(config.in_channels, widths[0], dtype, rngs)
+    skips, c = [widths[0]], widths[0]
+    down = []
+    for level, width in enumerate(widths):
+      stages = []
+      for _ in range(config.num_res_blocks[level]):
+        stages.append(Stage(c, width, attends(level), config, **kinds))
+        c = width
+        skips.append(c)
+      last = level == config.coarsest
+      down.append(Level(stages, None if last else _res_block(c, c, "down", config, dtype, rngs)))
+      if not last:
+        skips.append(c)
+    self.down = nnx.List(down)
+
+    middle = [Stage(c, c, bool(config.attention_levels), config, **kinds), Stage(c, c, False, config, **kinds)]
+    self.middle = Level(middle, None)
+
+    up = []
+    for level, width in reversed(tuple(enumerate(widths))):
+      stages = []
+      for _ in range(config.num_res_blocks[level] + 1):
+        stages.append(Stage(c + skips.pop(), width, attends(level), config, **kinds))
+        c = width
+      up.append(Level(stages, _res_block(c, c, "up", config, dtype, rngs) if level else None))
+    self.up = nnx.List(up)  # coarsest first: the order of use
+
+    self.norm_out = group_norm(c, config.norm_groups, dtype, rngs)
+    self.conv_out = conv3x3(c, config.out_channels, dtype, rngs, zero=True)
+
+  def condition(self, timesteps, text, mask, augmentation_timesteps):
+    """Everything that is not the image -> (embedding [b e], caption states for attention [b l d] or None)."""
+    embedding = self.time_embedding(timesteps)
+    if self.augmentation_embedding is not None:
+      if augmentation_timesteps is None:
+        raise ValueError("augmentation_timesteps is needed: this network is told its condition's noise level")
+      embedding += self.augmentation_embedding(augmentation_timesteps)
+    if self.config.text_dim:
+      if text is None:
+        raise ValueError("text is needed: this network was built with text_dim > 0")
+      if self.text_pool is not None:
+        embedding += self.text_pool(text, mask)
+      if self.text_projection is not None:
+        text = self.text_projection(text)
+    # Every block begins with the same activation of the embedding, so it is taken once.
+    return ACTIVATIONS[self.config.activation](embedding), text
+
+  def head(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w out"]:
+    """Features of the finest level -> prediction in float32."""
+    return self.conv_out(ACTIVATIONS[self.config.activation](self.norm_out(x))).astype(jnp.float32)
+
+  def __call__(
+    self,
+    x: Float[Array, "b h w c"],
+    timesteps: Float[Array, "b"],
+    text: Float[Array, "b l d"] | None = None,
+    mask: Bool[Array, "b l"] | None = None,
+    augmentation_timesteps: Float[Array, "b"] | None = None,
+  ) -> Float[Array, "b h w out"]:
+    """Predicts from noisy images.
+
+    Args:
+      x: noisy images, height and width divisible by 2 ** (levels - 1).
+      timesteps: noise level of each image, in [0, 1000].
+      text: states of the text encoder; needed if `text_dim` > 0.
+      mask: True where `text` is a real token; None attends to all.
+      augmentation_timesteps: noise level of the low-resolution condition, in [0, 1000].
+
+    Returns:
+      The prediction (eps, v or x0: whatever the network is trained to give), float32.
+    """
+    check_size(x.shape, self.config)
+    embedding, text = self.condition(timesteps, text, mask, augmentation_timesteps)
+    run = lambda stage, level, x: maybe_remat(stage, level in self.config.remat_levels)(x, embedding, text, mask)
+
+    h = self.conv_in(x.astype(self.dtype))
+    skips = [h]
+    for index, level in enumerate(self.down):
+      for stage in level.stages:
+        h = run(stage, index, h)
+        skips.append(h)
+      if level.resample is not None:
+        h = level.resample(h, embedding)
+        skips.append(h)
+
+    for stage in self.middle.stages:
+      h = run(stage, self.config.coarsest, h)
+
+    for index, level in zip(range(self.config.coarsest, -1, -1), self.up, strict=True):
+      for stage in level.stages:
+        h = run(stage, index, jnp.concatenate([h, skips.pop()], axis=-1))
+      if level.resample is not None:
+        h = level.resample(h, embedding)
+    return self.head(h)
+
+
+def maybe_remat(function, remat: bool):
+  """`function`, recomputed in the backward pass if `remat`."""
+  return jax.checkpoint(lambda *args: function(*args)) if remat else function
+
+
+def check_size(shape: tuple[int, ...], config: ImageUNetConfig):
+  """Raises ValueError unless height, width and channels of [..., h, w, c] fit the network."""
+  *_, height, width, channels = shape
+  factor = 2**config.coarsest
+  if height % factor or width % factor:
+    raise ValueError(f"size {height}x{width}: height and width must be multiples of {factor}")
+  if channels != config.in_channels:
+    raise ValueError(f"{channels} channels given, in_channels={config.in_channels} expected")

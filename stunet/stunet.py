@@ -1,0 +1,182 @@
+"""The Space-Time U-Net: an image U-Net that also goes down and up in time, and sees the whole clip at once.
+
+    every stage but the coarsest level's:   image stage -> convolution-based inflation
+    every stage of the coarsest level:      image stage -> attention-based inflation
+    every resampling:                       image resampling in space -> resampling in time
+
+The image network runs frame by frame over (b t) images with frozen weights; only what is added here is trained
+(`inflation.py` builds one from the other). At the start, for a total temporal factor N, frames 0, N, 2N, ... of the output
+are the image network's output on those frames.
+"""
+
+import dataclasses
+
+import einops
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from stunet.blocks import ACTIVATIONS
+from stunet.embeddings import TextPool
+from stunet.image_unet import ImageUNet, check_size, maybe_remat
+from stunet.temporal import AttentionInflation, ConvInflation, TemporalDown, TemporalUp
+
+
+@dataclasses.dataclass(frozen=True)
+class TemporalConfig:
+  """What inflation adds to an image network.
+
+  Attributes:
+    factors: temporal factor of each resampling, finest first: 2 halves time there, 1 keeps it. One fewer than levels.
+    attention_depth: temporal attention blocks after every stage of the coarsest level; 0 inflates it with convolutions
+      too, as in a super-resolution network that sees short windows.
+    head_dim: width of a temporal attention head.
+    conditioned: whether the added blocks also see noise level and caption (see temporal.py; the paper draws neither).
+  """
+
+  factors: tuple[int, ...]
+  attention_depth: int = 1
+  head_dim: int = 64
+  conditioned: bool = False
+
+  def __post_init__(self):
+    object.__setattr__(self, "factors", tuple(self.factors))
+    if any(factor not in (1, 2) for factor in self.factors):
+      raise ValueError(f"factors={self.factors}: each temporal factor must be 1 or 2")
+    if self.attention_depth < 0:
+      raise ValueError(f"attention_depth={self.attention_depth} must be 0 or more")
+
+  @property
+  def total_factor(self) -> int:
+    """N: the number of frames must be a multiple of it."""
+    return 2 ** self.factors.count(2)
+
+
+class TemporalLevel(nnx.Module):
+  """The inflation blocks of one level's stages and the resampling in time that leaves it (None where none does)."""
+
+  def __init__(self, inflations: list, resample: TemporalDown | TemporalUp | None):
+    self.inflations = nnx.List(inflations)
+    self.resample = resample
+
+
+class STUNet(nnx.Module):
+  """See the head of this file. `image` keeps its own variable types: `inflation.inflate` freezes it first."""
+
+  def __init__(self, image: ImageUNet, temporal: TemporalConfig, *, rngs: nnx.Rngs):
+    config = image.config
+    if len(temporal.factors) != config.coarsest:
+      raise ValueError(
+        f"factors={temporal.factors} must have {config.coarsest} entries: one per resampling of {len(config.channels)} levels"
+      )
+    self.image, self.temporal = image, temporal
+    kinds = dict(dtype=image.dtype, rngs=rngs)
+    embedding_dim = config.embedding_dim if temporal.conditioned else 0
+    text_dim = config.text_dim if temporal.conditioned else 0
+    # The image network's pooled caption was trained on stills: the added blocks pool their own.
+    self.text_pool = (
+      TextPool(text_dim, embedding_dim, config.pool_heads, **kinds) if text_dim and config.pool_heads else None
+    )
+
+    def inflations(level_index: int, count: int) -> list:
+      width = config.channels[level_index]
+      if level_index == config.coarsest and temporal.attention_depth:
+        make = lambda: AttentionInflation(
+          width,
+          text_dim,
+          temporal.attention_depth,
+          head_dim=temporal.head_dim,
+          groups=config.norm_groups,
+          **kinds,
+        )
+      else:
+        make = lambda: ConvInflation(
+          width, embedding_dim, groups=config.norm_groups, activation=config.activation, **kinds
+        )
+      return [make() for _ in range(count)]
+
+    def resampling(make, boundary: int):
+      """Time's share of the resampling between levels `boundary` and `boundary + 1`, at the width it happens in."""
+      if not 0 <= boundary < config.coarsest or temporal.factors[boundary] == 1:
+        return None
+      return make(config.channels[boundary + (make is TemporalUp)], **kinds)
+
+    levels = range(len(config.channels))
+    blocks = config.num_res_blocks
+    self.down = nnx.List(
+      [TemporalLevel(inflations(i, blocks[i]), resampling(TemporalDown, i)) for i in levels]
+    )
+    self.middle = TemporalLevel(inflations(config.coarsest, len(image.middle.stages)), None)
+    self.up = nnx.List(
+      [
+        TemporalLevel(inflations(i, blocks[i] + 1), resampling(TemporalUp, i - 1)) for i in reversed(levels)
+      ]
+    )
+
+  def __call__(
+    self,
+    x: Float[Array, "b t h w c"],
+    timesteps: Float[Array, "b"],
+    text: Float[Array, "b l d"] | None = None,
+    mask: Bool[Array, "b l"] | None = None,
+    augmentation_timesteps: Float[Array, "b"] | None = None,
+  ) -> Float[Array, "b t h w out"]:
+    """Predicts from noisy clips; arguments as for ImageUNet, per clip.
+
+    Raises:
+      ValueError: if the number of frames is not a multiple of the total temporal factor, or the size does not fit.
+    """
+    image, config = self.image, self.image.config
+    check_size(x.shape, config)
+    check_num_frames(x.shape[1], self.temporal.total_factor)
+    b = len(x)
+    embedding, states = image.condition(timesteps, text, mask, augmentation_timesteps)
+    added = embedding
+    if self.text_pool is not None:
+      added = embedding + ACTIVATIONS[config.activation](self.text_pool(text, mask))
+
+    def spatial(layer, h, *conditioning):
+      h = layer(einops.rearrange(h, "b t h w c -> (b t) h w c"), *conditioning)
+      return einops.rearrange(h, "(b t) h w c -> b t h w c", b=b)
+
+    def stage_and_inflation(stage, inflation, level: int, h):
+      def run(h, embedding, added, text, states, mask):
+        h = spatial(stage, h, embedding, states, mask)
+        return inflation(h, added, text, mask)
+
+      return maybe_remat(run, level in config.remat_levels)(h, embedding, added, text, states, mask)
+
+    def resample(level, temporal_level, h):
+      h = spatial(level.resample, h, embedding)
+      return h if temporal_level.resample is None else temporal_level.resample(h)
+
+    h = spatial(image.conv_in, x.astype(image.dtype))
+    skips = [h]
+    for index, (level, added_level) in enumerate(zip(image.down, self.down, strict=True)):
+      for stage, inflation in zip(level.stages, added_level.inflations, strict=True):
+        h = stage_and_inflation(stage, inflation, index, h)
+        skips.append(h)
+      if level.resample is not None:
+        h = resample(level, added_level, h)
+        skips.append(h)
+
+    for stage, inflation in zip(image.middle.stages, self.middle.inflations, strict=True):
+      h = stage_and_inflation(stage, inflation, config.coarsest, h)
+
+    indices = range(config.coarsest, -1, -1)
+    for index, level, added_level in zip(indices, image.up, self.up, strict=True):
+      for stage, inflation in zip(level.stages, added_level.inflations, strict=True):
+        h = stage_and_inflation(stage, inflation, index, jnp.concatenate([h, skips.pop()], axis=-1))
+      if level.resample is not None:
+        h = resample(level, added_level, h)
+    return spatial(image.head, h)
+
+
+def check_num_frames(num_frames: int, total_factor: int):
+  """Raises ValueError, naming the nearest numbers that work, unless `num_frames` is a positive multiple."""
+  if num_frames < 1 or num_frames % total_factor:
+    below = max(num_frames // total_factor, 1) * total_factor
+    raise ValueError(
+      f"num_frames={num_frames} must be a multiple of {total_factor}, the network's total temporal factor: "
+      f"{below} or {below + total_factor} would do"
+    )

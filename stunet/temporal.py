@@ -1,0 +1,155 @@
+"""What is added to an image network to make it a video network (Lumiere, section 3.1 and Fig. 4).
+
+Both inflation blocks keep the pretrained layers' output as their residual and start at zero:
+
+    y = S(x) + proj(temporal(S(x))),   proj = 0 at the start                                                    (1)
+
+    convolution-based (Fig. 4b): temporal = 1x3x3 conv, norm, act, 3x1x1 conv, norm, act
+    attention-based   (Fig. 4c): temporal = attention over the frames of one place; several blocks in a row
+
+Time is halved and doubled with identity-initialised convolutions (Appendix B), so that at the start
+
+    down(x)[i] = x[2 i],   up(x)[i] = x[i // 2]: nearest neighbour.                                              (2)
+
+A 1x3x3 convolution runs as a 2-D one over (b t) images and a 3x1x1 one as a 1-D one over (b h w) series: 5-D convolutions
+are the slow path on every backend. All norms see one frame at a time.
+
+The paper draws no other input. With `conditioned`, these blocks also see the noise level and the caption, as the image
+network's own blocks do: a scale and shift of the second norm from the embedding, and text keys before the frames' keys.
+"""
+
+import einops
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from stunet.attention import split_heads
+from stunet.blocks import ACTIVATIONS, conv3x3, group_norm, layer_norm, over_frames
+from stunet.embeddings import sinusoids
+
+Features = Float[Array, "b t h w c"]
+
+
+def identity_init(key, shape, dtype=jnp.float32):
+  """Kernel [k, c, c] of an odd-sized 1-D convolution that copies its input."""
+  size, c_in, c_out = shape
+  if size % 2 == 0 or c_in != c_out:
+    raise ValueError(f"no identity of kernel shape {shape}: the size must be odd and the widths equal")
+  return jnp.zeros(shape, dtype).at[size // 2].set(jnp.eye(c_in, dtype=dtype))
+
+
+class TemporalConv(nnx.Module):
+  """A convolution along time, kernel 3."""
+
+  def __init__(self, channels: int, *, stride: int = 1, identity: bool = False, dtype, rngs: nnx.Rngs):
+    init = {"kernel_init": identity_init} if identity else {}
+    self.conv = nnx.Conv(channels, channels, (3,), stride, padding=((1, 1),), dtype=dtype, rngs=rngs, **init)
+
+  def __call__(self, x: Features) -> Float[Array, "b t2 h w c"]:
+    b, _, h, w, _ = x.shape
+    x = self.conv(einops.rearrange(x, "b t h w c -> (b h w) t c"))
+    return einops.rearrange(x, "(b h w) t c -> b t h w c", b=b, h=h, w=w)
+
+
+class TemporalDown(nnx.Module):
+  """Keeps every second frame after a convolution along time; at the start, frames 0, 2, 4, ... as they are (2)."""
+
+  def __init__(self, channels: int, *, dtype, rngs: nnx.Rngs):
+    self.conv = TemporalConv(channels, stride=2, identity=True, dtype=dtype, rngs=rngs)
+
+  def __call__(self, x: Features) -> Float[Array, "b t2 h w c"]:
+    return self.conv(x)
+
+
+class TemporalUp(nnx.Module):
+  """Doubles every frame, then a convolution along time; at the start, plain repetition (2)."""
+
+  def __init__(self, channels: int, *, dtype, rngs: nnx.Rngs):
+    self.conv = TemporalConv(channels, identity=True, dtype=dtype, rngs=rngs)
+
+  def __call__(self, x: Features) -> Float[Array, "b t2 h w c"]:
+    return self.conv(einops.repeat(x, "b t h w c -> b (t 2) h w c"))
+
+
+class ConvInflation(nnx.Module):
+  """Convolution-based inflation block (Fig. 4b): the residual form (1) with a factorised space-time convolution."""
+
+  def __init__(
+    self, channels: int, embedding_dim: int, *, groups: int, activation: str, dtype, rngs: nnx.Rngs
+  ):
+    """`embedding_dim=0` is the paper's block; above 0 the block is conditioned (see the head of this file)."""
+    self.activation = activation
+    self.spatial = conv3x3(channels, channels, dtype, rngs)
+    self.norm1 = group_norm(channels, groups, dtype, rngs)
+    self.temporal = TemporalConv(channels, dtype=dtype, rngs=rngs)
+    self.norm2 = group_norm(channels, groups, dtype, rngs)
+    self.embedding = nnx.Linear(embedding_dim, 2 * channels, dtype=dtype, rngs=rngs) if embedding_dim else None
+    self.proj = nnx.Linear(channels, channels, kernel_init=nnx.initializers.zeros, dtype=dtype, rngs=rngs)
+
+  def __call__(self, x: Features, embedding: Float[Array, "b e"] | None = None, text=None, mask=None) -> Features:
+    b, act = len(x), ACTIVATIONS[self.activation]
+    h = einops.rearrange(x, "b t h w c -> (b t) h w c")
+    h = act(self.norm1(self.spatial(h)))
+    h = self.temporal(einops.rearrange(h, "(b t) h w c -> b t h w c", b=b))
+    h = self.norm2(einops.rearrange(h, "b t h w c -> (b t) h w c"))
+    if self.embedding is not None:
+      scale, shift = jnp.split(over_frames(self.embedding(embedding), len(h))[:, None, None], 2, axis=-1)
+      h = h * (1 + scale) + shift
+    return x + einops.rearrange(self.proj(act(h)), "(b t) h w c -> b t h w c", b=b)
+
+
+class TemporalAttention(nnx.Module):
+  """One attention block over the frames of each place, with sinusoidal frame positions; residual, zero at the start."""
+
+  def __init__(self, channels: int, text_dim: int, *, head_dim: int, groups: int, dtype, rngs: nnx.Rngs):
+    dense = lambda c_in, **kw: nnx.Linear(c_in, channels, dtype=dtype, rngs=rngs, **kw)
+    self.head_dim, self.has_text = head_dim, text_dim > 0
+    self.norm = group_norm(channels, groups, dtype, rngs)
+    self.query, self.key, self.value = dense(channels), dense(channels), dense(channels)
+    if self.has_text:
+      self.text_norm = layer_norm(text_dim, dtype, rngs)
+      self.text_key, self.text_value = dense(text_dim), dense(text_dim)
+    self.proj = dense(channels, kernel_init=nnx.initializers.zeros)
+
+  def __call__(
+    self,
+    x: Features,
+    text: Float[Array, "b l d"] | None = None,
+    mask: Bool[Array, "b l"] | None = None,
+  ) -> Features:
+    b, t, height, width, channels = x.shape
+    normed = self.norm(einops.rearrange(x, "b t h w c -> (b t) h w c"))
+    series = einops.rearrange(normed, "(b t) h w c -> (b h w) t c", b=b)
+    series += sinusoids(jnp.arange(t), channels).astype(series.dtype)[None]
+    key, value = self.key(series), self.value(series)
+    if self.has_text:
+      n, length = len(series), text.shape[1]
+      states = self.text_norm(text)
+      key = jnp.concatenate([over_frames(self.text_key(states), n), key], axis=1)
+      value = jnp.concatenate([over_frames(self.text_value(states), n), value], axis=1)
+      text_mask = jnp.ones((n, length), bool) if mask is None else over_frames(mask, n)
+      mask = jnp.pad(text_mask, ((0, 0), (0, t)), constant_values=True)[:, None, None]  # n heads q k
+    h = jax.nn.dot_product_attention(
+      *(split_heads(a, self.head_dim) for a in (self.query(series), key, value)),
+      mask=mask if self.has_text else None,
+    )
+    h = self.proj(einops.rearrange(h, "n t heads d -> n t (heads d)"))
+    return x + einops.rearrange(h, "(b h w) t c -> b t h w c", h=height, w=width)
+
+
+class AttentionInflation(nnx.Module):
+  """Attention-based inflation (Fig. 4c): `depth` temporal attention blocks in a row."""
+
+  def __init__(self, channels: int, text_dim: int, depth: int, *, head_dim, groups, dtype, rngs: nnx.Rngs):
+    self.blocks = nnx.List(
+      [
+        TemporalAttention(channels, text_dim, head_dim=head_dim, groups=groups, dtype=dtype, rngs=rngs)
+        for _ in range(depth)
+      ]
+    )
+
+  def __call__(self, x: Features, embedding=None, text=None, mask=None) -> Features:
+    for block in self.blocks:
+      x = block(x, text, mask)
+    return x

@@ -1,0 +1,345 @@
+import fractions
+import itertools
+import json
+import logging
+import os
+import pathlib
+import subprocess
+import sys
+
+import av
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from lumiere.data import frames, video_folder
+from lumiere.data.loader import ToClip, Tokenize, make_loader
+from lumiere.data.video_folder.builder import split_by_hash
+from lumiere.data.video_folder.captions import read_captions
+from lumiere.data.video_folder.clips import UnusableError, read_clips
+from lumiere.text.tokenize import ByteTokenizer
+
+# Lossless, so that tests can read off a clip which source frames it shows.
+CODECS = {
+  ".mp4": ("libx264rgb", "rgb24", {"crf": "0"}),
+  ".webm": ("libvpx-vp9", "gbrp", {"lossless": "1"}),
+  ".gif": ("gif", "rgb8", {}),
+}
+
+
+def write(path, video, fps):
+  codec, pixels, options = CODECS[path.suffix.lower()]
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with av.open(str(path), "w", format=path.suffix[1:].lower()) as container:
+    stream = container.add_stream(codec, rate=fractions.Fraction(fps), options=options)
+    stream.height, stream.width, stream.pix_fmt = *video.shape[1:3], pixels
+    for frame in video:
+      container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+    container.mux(stream.encode())
+
+
+def write_sound(path):
+  with av.open(str(path), "w") as container:
+    stream = container.add_stream("aac", rate=44100, layout="mono")
+    frame = av.AudioFrame.from_ndarray(
+      np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+    )
+    frame.sample_rate = 44100
+    container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+
+
+def ramp(num_frames, size=32, step=4):
+  """Frame i is gray of level `step` i: a clip shows which frames it was made of."""
+  levels = np.arange(num_frames, dtype=np.uint8)[:, None, None, None] * np.uint8(step)
+  return np.broadcast_to(levels, (num_frames, size, size, 3))
+
+
+def plain(colour, num_frames=24, height=32, width=32):
+  return np.broadcast_to(np.array(colour, np.uint8), (num_frames, height, width, 3))
+
+
+def clips_of(path, *, num_frames=4, fps=8.0, resolution=16, seed=0):
+  settings = dict(num_frames=num_frames, fps=fps, resolution=resolution, seed=seed)
+  return list(read_clips(path.parent, path.name, **settings))
+
+
+def prepare(folder, data_dir, **kwargs):
+  settings = dict(num_frames=4, fps=8.0, resolution=16) | kwargs
+  return video_folder.load_or_prepare(folder, data_dir, **settings)
+
+
+def skipped(builder):
+  return {
+    e["file"]: e["reason"] for e in json.loads((builder.data_path / "skipped.json").read_text())
+  }
+
+
+@pytest.mark.parametrize("source_fps", [24, 10, 5])
+def test_frames_are_those_on_show_at_the_stated_times(tmp_path, source_fps):
+  write(tmp_path / "a.mp4", ramp(3 * source_fps, step=3), source_fps)
+  clips = clips_of(tmp_path / "a.mp4")
+  assert len(clips) == 6  # three seconds, half a second each
+  phases = [clip.start - 0.5 * k for k, clip in enumerate(clips)]
+  assert 0 <= min(phases) and max(phases) < 1 / 8
+  assert len(set(phases)) == 6 and np.ptp(phases) > 0.02
+  for clip in clips:
+    assert clip.video.shape == (4, 16, 16, 3) and clip.video.dtype == np.uint8
+    expected = np.floor((clip.start + np.arange(4) / 8) * source_fps)
+    np.testing.assert_array_equal(clip.video[:, 0, 0, 0] / 3, expected)
+
+
+def test_clips_depend_on_the_seed_and_the_name_alone(tmp_path):
+  for name in ("a.mp4", "b.mp4"):
+    write(tmp_path / name, ramp(30), 24)
+
+  def starts(name, seed):
+    return [clip.start for clip in clips_of(tmp_path / name, seed=seed)]
+
+  assert starts("a.mp4", 0) == starts("a.mp4", 0)
+  assert starts("a.mp4", 0) != starts("a.mp4", 1)
+  assert starts("a.mp4", 0) != starts("b.mp4", 0)
+
+
+@pytest.mark.parametrize(
+  ("source_frames", "clips"), [(12, 1), (10, 1), (9, 0), (23, 2), (24, 2), (1, 0)]
+)
+def test_the_number_of_clips_is_no_matter_of_chance(tmp_path, source_frames, clips):
+  # 24 fps: the last of 4 frames at 8 fps begins with source frame 9, so that 10 frames make the first clip.
+  write(tmp_path / "a.mp4", ramp(source_frames), 24)
+  for seed in range(6):
+    if clips:
+      assert len(clips_of(tmp_path / "a.mp4", seed=seed)) == clips
+    else:
+      with pytest.raises(UnusableError, match="too short"):
+        clips_of(tmp_path / "a.mp4", seed=seed)
+
+
+def test_single_frames(tmp_path):
+  write(tmp_path / "a.mp4", ramp(24), 24)
+  assert len(clips_of(tmp_path / "a.mp4", num_frames=1)) == 8
+
+
+def test_the_centre_is_kept_and_averaged(tmp_path):
+  video = np.zeros((12, 32, 64, 3), np.uint8)
+  video[:, :, 16:48] = np.random.default_rng(0).integers(0, 256, (32, 32, 3))
+  video[:, :, :16] = 255
+  write(tmp_path / "a.mp4", video, 24)
+  clip = clips_of(tmp_path / "a.mp4")[0].video
+  means = video[:4, :, 16:48].reshape(4, 16, 2, 16, 2, 3).mean((2, 4))
+  assert np.abs(clip - means).max() <= 0.51
+
+
+def test_from_encoded_files_to_batches(tmp_path):
+  folder = tmp_path / "videos"
+  write(folder / "red.mp4", plain((255, 0, 0)), 24)
+  write(folder / "deep" / "green.webm", plain((0, 255, 0), 20), 10)
+  write(folder / "blue.GIF", plain((0, 0, 255), 20, height=40), 10)
+  (folder / "captions.csv").write_text('file,caption\nred.mp4,"red, all of it"\n')
+  (folder / "captions.jsonl").write_text('{"file": "deep/green.webm", "caption": "grün"}\n')
+  (folder / "blue.txt").write_text("blue\n")
+  builder = prepare(folder, tmp_path / "data", validation_share=0.3)
+  assert set(builder.info.splits) == {"train", "validation"}
+  assert skipped(builder) == {}
+  examples = [e for split in ("train", "validation") for e in builder.as_data_source(split=split)]
+  assert len(examples) == 2 + 4 + 4
+  assert {(e["source"], e["caption"]) for e in examples} == {
+    (b"red.mp4", b"red, all of it"),
+    (b"deep/green.webm", "grün".encode()),
+    (b"blue.GIF", b"blue"),
+  }
+  assert {float(e["fps"]) for e in examples} == {8.0}
+  assert {e["source"] for e in builder.as_data_source(split="train")}.isdisjoint(
+    e["source"] for e in builder.as_data_source(split="validation")
+  )
+
+  tokenizer = ByteTokenizer(16)
+  transforms = [ToClip(3, 8), Tokenize(tokenizer)]
+  reopened = tfds.builder_from_directory(builder.data_path)  # what is on disk needs no code of ours
+  source = [e for split in ("train", "validation") for e in reopened.as_data_source(split=split)]
+  batch = next(
+    iter(make_loader(source, batch_size=10, seed=0, shuffle=True, transforms=transforms))
+  )
+  assert batch["video"].shape == (10, 3, 8, 8, 3) and batch["video"].dtype == np.float32
+  colours = {"red, all of it": (1, -1, -1), "grün": (-1, 1, -1), "blue": (-1, -1, 1)}
+  for video, tokens in zip(batch["video"], batch["tokens"], strict=True):
+    np.testing.assert_allclose(
+      video, np.broadcast_to(colours[tokenizer.decode(tokens)], video.shape), atol=0.02
+    )
+
+
+def test_files_that_give_nothing_are_skipped_with_their_reasons(tmp_path, caplog):
+  folder = tmp_path / "videos"
+  for name in ("good.mp4", "silent.mp4", "blank.mp4"):
+    write(folder / name, plain((255, 0, 0)), 24)
+  write(folder / "short.mp4", plain((255, 0, 0), 5), 24)
+  write(folder / "small.mp4", plain((255, 0, 0), width=12), 24)
+  (folder / "broken.mp4").write_bytes(b"this is no video" * 100)
+  (folder / "empty.gif").write_bytes(b"")
+  write_sound(folder / "sound.mp4")
+  (folder / "notes.md").write_text("not a video")
+  write(folder / ".trash" / "old.mp4", plain((255, 0, 0)), 24)
+  names = ["good", "short", "small", "broken", "sound", "gone"]
+  rows = [f"{name}.mp4,x" for name in names] + ["empty.gif,x", "blank.mp4,  "]
+  (folder / "captions.csv").write_text("\n".join(["file,caption", *rows]))
+  with caplog.at_level(logging.WARNING):
+    builder = prepare(folder, tmp_path / "data")
+  reasons = skipped(builder)
+  words = {
+    "silent.mp4": "no caption",
+    "blank.mp4": "no caption",
+    "short.mp4": "too short: 0.21 s",
+    "small.mp4": "too small: 12x32",
+    "broken.mp4": "cannot be decoded",
+    "empty.gif": "cannot be decoded",
+    "sound.mp4": "cannot be decoded",
+    "gone.mp4": "no such file",
+  }
+  assert reasons.keys() == words.keys()
+  for name, word in words.items():
+    assert reasons[name].startswith(word), (name, reasons[name])
+    assert f"{name}: {reasons[name]}" in caplog.text
+  assert {e["source"] for e in builder.as_data_source(split="train")} == {b"good.mp4"}
+
+
+def test_a_file_that_breaks_off_keeps_what_came_before(tmp_path, monkeypatch):
+  folder = tmp_path / "videos"
+  write(folder / "a.mp4", ramp(48), 24)
+  (folder / "a.txt").write_text("gray")
+  decode = frames.decode
+
+  def decode_some(path):
+    yield from itertools.islice(decode(path), 30)
+    raise ValueError("a damaged packet")
+
+  monkeypatch.setattr(frames, "decode", decode_some)
+  builder = prepare(folder, tmp_path / "data")
+  assert len(builder.as_data_source(split="train")) == 2  # 30 frames at 24 fps: 1.25 s
+  assert skipped(builder) == {
+    "a.mp4": "cannot be decoded: a damaged packet (after 2 clips, which are kept)"
+  }
+
+
+def test_a_folder_that_yields_nothing_says_why(tmp_path):
+  folder = tmp_path / "videos"
+  folder.mkdir()
+  with pytest.raises(ValueError, match=r"no \.mp4, \.webm, \.gif file"):
+    prepare(folder, tmp_path / "data")
+  for name in ("a", "b"):
+    (folder / f"{name}.mp4").write_bytes(b"no video")
+    (folder / f"{name}.txt").write_text("x")
+  write(folder / "c.mp4", plain((0, 0, 0)), 24)
+  with pytest.raises(ValueError) as error:
+    prepare(folder, tmp_path / "data")
+  assert "2 x cannot be decoded (a.mp4" in str(error.value) and "1 x no caption (c.mp4" in str(
+    error.value
+  )
+  assert "\n" not in str(error.value)
+
+
+def test_no_folder(tmp_path):
+  with pytest.raises(FileNotFoundError, match="nowhere"):
+    prepare(tmp_path / "nowhere", tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+  ("field", "value"),
+  [("num_frames", 0), ("resolution", 0), ("fps", 0.0), ("seed", -1), ("validation_share", 1.0)],
+)
+def test_settings_that_cannot_be_are_named(tmp_path, field, value):
+  with pytest.raises(ValueError, match=f"{field}={value}"):
+    prepare(tmp_path, tmp_path / "data", **{field: value})
+
+
+def test_only_a_change_prepares_anew(tmp_path):
+  folder = tmp_path / "videos"
+  write(folder / "a.mp4", plain((255, 0, 0)), 24)
+  (folder / "a.txt").write_text("red")
+  first = prepare(folder, tmp_path / "data")
+
+  def times():
+    return {path: path.stat().st_mtime_ns for path in pathlib.Path(first.data_path).iterdir()}
+
+  before = times()
+  again = prepare(folder, tmp_path / "data")
+  assert again.data_path == first.data_path
+  assert times() == before
+
+  others = [prepare(folder, tmp_path / "data", fps=4.0), prepare(folder, tmp_path / "data", seed=1)]
+  (folder / "a.txt").write_text("scarlet")
+  others.append(prepare(folder, tmp_path / "data"))
+  assert others[-1].as_data_source(split="train")[0]["caption"] == b"scarlet"
+  write(folder / "a.mp4", plain((0, 255, 0)), 24)
+  others.append(prepare(folder, tmp_path / "data"))
+  (folder / "b.mp4").write_bytes(b"")
+  others.append(prepare(folder, tmp_path / "data"))
+  os.utime(folder / "a.mp4", (0, 0))
+  others.append(prepare(folder, tmp_path / "data"))
+  assert len({builder.data_path for builder in [first, *others]}) == 7
+
+
+def test_splits_hold_whole_files_and_are_never_empty():
+  names = [f"{i}.mp4" for i in range(400)]
+  for count in (2, 3, 50):
+    for share in (0.001, 0.3, 0.999):
+      splits = split_by_hash(names[:count], share)
+      assert splits["train"] and splits["validation"]
+      assert sorted(splits["train"] + splits["validation"]) == sorted(names[:count])
+  assert split_by_hash(["one.mp4"], 0.5) == {"train": ["one.mp4"], "validation": []}
+  held_out = split_by_hash(names, 0.1)["validation"]
+  assert 20 < len(held_out) < 60
+  assert set(split_by_hash(names[:200], 0.1)["validation"]) == set(held_out) & set(names[:200])
+
+
+def test_captions_of_lists_come_before_texts_beside_files(tmp_path):
+  (tmp_path / "captions.csv").write_text(
+    "﻿caption,file\nfrom csv,./a.mp4\n,b.mp4\n", encoding="utf-8"
+  )
+  (tmp_path / "captions.jsonl").write_text(
+    '{"file": "a.mp4", "caption": "from jsonl"}\n\n{"file": "b.mp4", "caption": "two\\n lines"}\n'
+  )
+  for name in ("a", "b", "c"):
+    (tmp_path / f"{name}.txt").write_text("from text\n")
+  assert read_captions(tmp_path, ["a.mp4", "b.mp4", "c.webm", "d.gif"]) == {
+    "a.mp4": "from csv",
+    "b.mp4": "two lines",
+    "c.webm": "from text",
+  }
+
+
+@pytest.mark.parametrize(
+  ("name", "content", "words"),
+  [
+    ("captions.csv", b"name,text\na.mp4,x\n", "must include 'file' and 'caption'"),
+    ("captions.csv", b"", "must include"),
+    ("captions.csv", b"file,caption\na.mp4,one, two\n", "line 2"),
+    ("captions.csv", b"file,caption\na.mp4\n", "line 2"),
+    ("captions.csv", b"file,caption\na.mp4,\xff\xfe\n", "UTF-8"),
+    ("captions.jsonl", b'{"file": "a.mp4", "caption": "x"}\n{"file": "b.mp4"}\n', "line 2"),
+    ("captions.jsonl", b"a.mp4: x\n", "line 1"),
+    ("captions.jsonl", b'{"file": "a.mp4", "caption": 3}\n', "line 1"),
+    ("a.txt", b"\xff\xfe", "a.txt: must be UTF-8"),
+  ],
+)
+def test_captions_that_cannot_be_read(tmp_path, name, content, words):
+  (tmp_path / name).write_bytes(content)
+  with pytest.raises(ValueError, match=words) as error:
+    read_captions(tmp_path, ["a.mp4"])
+  assert name in str(error.value)
+
+
+def test_neither_preparing_nor_loading_imports_tensorflow(tmp_path):
+  write(tmp_path / "videos" / "a.mp4", plain((255, 0, 0)), 24)
+  (tmp_path / "videos" / "a.txt").write_text("red")
+  program = """if True:
+    import sys
+    from lumiere.data import video_folder
+    from lumiere.data.loader import ToClip, make_loader
+    builder = video_folder.load_or_prepare(*sys.argv[1:], num_frames=4, fps=8.0, resolution=16)
+    source = builder.as_data_source(split="train")
+    next(iter(make_loader(source, batch_size=1, seed=0, shuffle=True, transforms=[ToClip(4, 8)])))
+    assert "tensorflow" not in sys.modules
+  """
+  root = pathlib.Path(__file__).parents[3]
+  command = [sys.executable, "-c", program, tmp_path / "videos", tmp_path / "data"]
+  subprocess.run(command, check=True, cwd=root)

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from lumiere.text.tokenize import VOCAB_SIZE, ByteTokenizer
+
+
+def test_numbering_is_byt5s():
+  out = ByteTokenizer(8)(["hi", "é", ""])
+  np.testing.assert_array_equal(
+    out["tokens"],
+    [
+      [107, 108, 1, 0, 0, 0, 0, 0],
+      [0xC3 + 3, 0xA9 + 3, 1, 0, 0, 0, 0, 0],
+      [1, 0, 0, 0, 0, 0, 0, 0],
+    ],
+  )
+  np.testing.assert_array_equal(out["mask"].sum(1), [3, 3, 1])
+  assert out["tokens"].dtype == np.int32 and out["mask"].dtype == bool
+
+
+def test_texts_come_back():
+  texts = ["a red circle", "ein größerer Kreis", "圆形向左移动", "🟥", "line\nbreak\x00"]
+  tokenizer = ByteTokenizer(64)
+  assert [tokenizer.decode(row) for row in tokenizer(texts)["tokens"]] == texts
+
+
+def test_every_byte_fits_the_vocabulary():
+  tokens = ByteTokenizer(4000)(["".join(map(chr, range(0x500)))])["tokens"]
+  assert 0 <= tokens.min() and tokens.max() < VOCAB_SIZE
+
+
+def test_long_texts_are_cut_and_still_end():
+  tokenizer = ByteTokenizer(6)
+  out = tokenizer(["abcdef", "abcde", "abcd", "abcdé"])
+  assert [tokenizer.decode(row) for row in out["tokens"]] == ["abcde", "abcde", "abcd", "abcd"]
+  np.testing.assert_array_equal((out["tokens"] == 1).sum(1), 1)
+  np.testing.assert_array_equal(out["tokens"][:, -1], [1, 1, 0, 1])
+
+
+def test_decoding_ignores_what_is_no_byte():
+  assert ByteTokenizer(4).decode(np.array([2, 68, 300, 0, 69, 1, 70])) == "AB"
+
+
+@pytest.mark.parametrize(
+  ("make", "words"),
+  [(lambda: ByteTokenizer(1), "max_length=1"), (lambda: ByteTokenizer(9)("one"), "'one'")],
+)
+def test_bad_arguments_are_named(make, words):
+  with pytest.raises(ValueError, match=words):
+    make()

@@ -1,0 +1,102 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from lumiere import weights
+from stunet.inflation import Frozen, inflate
+from stunet.stunet import TemporalConfig
+from tests.stunet.networks import image_unet, inputs, run, video_unet
+
+
+def image_by_image(x, *rest):
+  """The image network on every frame."""
+  rebuild, params, frozen = weights.split(image_unet())
+  per_frame = lambda frame: rebuild(params, frozen)(frame, *rest)
+  return jax.jit(lambda x: jax.lax.map(per_frame, jnp.moveaxis(x, 1, 0)).swapaxes(0, 1))(x)
+
+
+@pytest.mark.parametrize(
+  "factors,depth,conditioned",
+  [((2, 2), 2, False), ((2, 2), 1, True), ((2, 1), 1, False), ((1, 1), 1, True), ((1, 1), 0, False)],
+)
+def test_every_nth_frame_is_the_image_networks(factors, depth, conditioned):
+  x, *rest = inputs(2, 8, 8, 8)
+  expected = image_by_image(x, *rest)
+  video = video_unet(*factors, attention_depth=depth, conditioned=conditioned)
+  output = run(video, x, *rest)
+  n = video.temporal.total_factor
+  np.testing.assert_allclose(output[:, ::n], expected[:, ::n], atol=5e-5)
+  if n > 1:  # and the others are not: time really is compressed
+    assert float(jnp.abs(output[:, 1] - expected[:, 1]).max()) > 1e-2
+
+
+def test_repeated_frames_stay_repeated_at_the_start():
+  x, *rest = inputs(1, 1, 8, 8)
+  still = jnp.repeat(x, 8, axis=1)
+  # The first and last frames of an identity convolution see zeros beside them, which must not matter.
+  np.testing.assert_allclose(run(video_unet(2, 2), still, *rest), image_by_image(still, *rest), atol=5e-5)
+
+
+def test_only_temporal_leaves_are_parameters_and_all_of_them_get_gradients():
+  video = video_unet(2, 2, conditioned=True, seed=3)
+  kinds = {path[0]: type(leaf) for path, leaf in nnx.to_flat_state(nnx.state(video))}
+  assert kinds.pop("image") is Frozen
+  assert set(kinds.values()) == {nnx.Param}
+  rebuild, params, frozen = weights.split(video)
+  x, *rest = inputs(2, 8, 8, 8)
+  grads = jax.jit(jax.grad(lambda p, f: jnp.mean(rebuild(p, f)(x, *rest) ** 2)))(params, frozen)
+  still = [
+    "/".join(str(key.key) for key in path)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(grads)
+    if not float(jnp.abs(leaf).max()) > 0
+  ]
+  # A key's bias moves all scores of a query alike, so softmax hides it up to rounding; everything else must learn.
+  assert [name for name in still if not name.endswith("key/bias")] == []
+
+
+def test_frozen_leaves_are_bit_identical_after_training():
+  rebuild, params, frozen = weights.split(video_unet(2, 2))
+  before = jax.tree.map(np.array, (params, frozen))
+  optimizer = optax.adamw(1e-2, weight_decay=0.1)
+  opt_state = optimizer.init(params)
+  x, *rest = inputs(1, 4, 8, 8)
+
+  @jax.jit
+  def step(params, frozen, opt_state):
+    grads = jax.grad(lambda p: jnp.mean((rebuild(p, frozen)(x, *rest) - x) ** 2))(params)
+    updates, opt_state = optimizer.update(grads, opt_state, params)
+    return optax.apply_updates(params, updates), frozen, opt_state
+
+  for _ in range(3):
+    params, frozen, opt_state = step(params, frozen, opt_state)
+  jax.tree.map(np.testing.assert_array_equal, before[1], jax.tree.map(np.array, frozen))
+  moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before[0], jax.tree.map(np.array, params))
+  assert all(jax.tree.leaves(moved["up"]))
+
+
+def test_optimizer_memory_follows_the_trainable_weights_only():
+  _, params, frozen = weights.split(video_unet(2, 2))
+  moments = weights.count(optax.adam(1e-3).init(params))
+  assert moments == 2 * weights.count(params) + 1  # the count of steps
+  assert weights.count(frozen) > 0
+
+
+def test_wrong_number_of_frames_names_the_numbers_that_work():
+  with pytest.raises(ValueError, match="num_frames=6 must be a multiple of 4.*4 or 8 would do"):
+    video_unet(2, 2)(*inputs(1, 6, 8, 8))
+
+
+@pytest.mark.parametrize(
+  "fields,message",
+  [
+    (dict(factors=(3, 2)), "factors"),
+    (dict(factors=(2, 2), attention_depth=-1), "attention_depth"),
+    (dict(factors=(2,)), "factors"),
+  ],
+)
+def test_impossible_inflations_are_refused(fields, message):
+  with pytest.raises(ValueError, match=message):
+    inflate(image_unet(), TemporalConfig(**fields), rngs=nnx.Rngs(1))

@@ -1,0 +1,33 @@
+"""Trains one stage of Lumiere.
+
+python train.py --config=configs/stunet_base.py --workdir=gs://BUCKET/stunet [--config.train.batch_size=32 ...]
+
+The same command in the same workdir goes on where the last checkpoint was taken.
+"""
+
+from absl import flags, logging
+from ml_collections import config_flags
+
+from lumiere import cli
+
+_CONFIG = config_flags.DEFINE_config_file("config", help_string="Experiment, one of configs/*.py.")
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Where checkpoints, logs and samples go; default: runs/ and the config's name."
+)
+
+
+def main():
+  # Imported after the flags are parsed, so that a wrong one is reported at once.
+  from lumiere.experiment import Experiment
+  from lumiere.training import loop
+
+  if _CONFIG.value is None:
+    raise ValueError("--config is missing: give an experiment, such as --config=configs/t2i_tiny.py")
+  logging.set_verbosity(logging.INFO)
+  experiment = Experiment.from_config(_CONFIG.value)
+  name = config_flags.get_config_filename(flags.FLAGS["config"]).rsplit("/", 1)[-1].removesuffix(".py")
+  loop.train(experiment, _WORKDIR.value or f"runs/{name}")
+
+
+if __name__ == "__main__":
+  cli.run(main)
