@@ -1,0 +1,118 @@
+"""What a network predicts, and the loss that teaches it.
+
+    z = alpha x + sigma eps,   v = alpha eps - sigma x                                                              (1)
+
+so any one of eps, v and x0 gives the other two:
+
+    x0  = (z - sigma eps) / alpha = alpha z - sigma v                                                               (2)
+    eps = (z - alpha x0) / sigma  = sigma z + alpha v                                                               (3)
+    v   = (alpha z - x0) / sigma  = (eps - sigma z) / alpha                                                         (4)
+
+The loss is the mean square error in the predicted quantity. An error in x0 counts there as snr (eps) or snr + 1 (v) times
+its square; `min_snr` (Hang et al., 2023) makes that min(snr, gamma), whatever is predicted.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from diffusion.schedule import Schedule, alpha_sigma, expand_like
+
+PREDICTIONS = ("eps", "v", "x0")
+WEIGHTINGS = ("uniform", "min_snr")
+
+# (z [b ...], log_snr [b], conditioning) -> prediction [b ...]; a conditioning's leaves have the batch in front.
+Denoiser = Callable[[Array, Array, Any], Array]
+
+
+def convert(
+  prediction: Float[Array, "b ..."],
+  z: Float[Array, "b ..."],
+  log_snr: Float[Array, "b"],
+  source: str,
+  target: str,
+) -> Float[Array, "b ..."]:
+  """Equations (2) to (4): from one prediction type to another.
+
+  Raises:
+    ValueError: for a type that is not "eps", "v" or "x0".
+  """
+  for kind in (source, target):
+    check_prediction(kind)
+  alpha, sigma = alpha_sigma(expand_like(log_snr, z))
+  match source, target:
+    case "eps", "x0":
+      return (z - sigma * prediction) / alpha
+    case "v", "x0":
+      return alpha * z - sigma * prediction
+    case "x0", "eps":
+      return (z - alpha * prediction) / sigma
+    case "v", "eps":
+      return sigma * z + alpha * prediction
+    case "x0", "v":
+      return (alpha * z - prediction) / sigma
+    case "eps", "v":
+      return (prediction - sigma * z) / alpha
+  return prediction
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+  """The training objective.
+
+  Attributes:
+    prediction: what the network gives: "eps", "v" or "x0".
+    weighting: "uniform" in that space, or "min_snr".
+    min_snr_gamma: gamma of min_snr.
+  """
+
+  prediction: str = "v"
+  weighting: str = "uniform"
+  min_snr_gamma: float = 5.0
+
+  def __post_init__(self):
+    check_prediction(self.prediction)
+    if self.weighting not in WEIGHTINGS:
+      raise ValueError(f"weighting={self.weighting!r} must be one of {', '.join(WEIGHTINGS)}")
+    if self.min_snr_gamma <= 0:
+      raise ValueError(f"min_snr_gamma={self.min_snr_gamma} must be positive")
+
+  def losses(
+    self,
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x: Float[Array, "b ..."],
+    key: PRNGKeyArray,
+    conditioning: Any,
+  ) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
+    """Draws a noise level and noise for each example, and asks the denoiser.
+
+    Returns:
+      (losses, log_snr): weighted mean square error of each example, in float32, and the level it was measured at.
+    """
+    time_key, noise_key = jax.random.split(key)
+    log_snr = schedule.log_snr(schedule.sample_time(time_key, len(x)))
+    noise = jax.random.normal(noise_key, x.shape, x.dtype)
+    alpha, sigma = alpha_sigma(expand_like(log_snr, x))
+    z = alpha * x + sigma * noise
+    target = {"eps": noise, "v": alpha * noise - sigma * x, "x0": x}[self.prediction]
+    error = denoiser(z, log_snr, conditioning).astype(jnp.float32) - target
+    return self.weight(log_snr) * jnp.mean(jnp.square(error).reshape(len(x), -1), axis=1), log_snr
+
+  def weight(self, log_snr: Float[Array, "b"]) -> Float[Array, "b"]:
+    """Weight of the mean square error at a noise level."""
+    if self.weighting == "uniform":
+      return jnp.ones_like(log_snr)
+    snr = jnp.exp(log_snr)
+    implied = {"eps": snr, "v": snr + 1, "x0": jnp.ones_like(snr)}[self.prediction]
+    return jnp.minimum(snr, self.min_snr_gamma) / implied
+
+
+def check_prediction(prediction: str):
+  """Raises ValueError unless it is a prediction type."""
+  if prediction not in PREDICTIONS:
+    raise ValueError(f"prediction={prediction!r} must be one of {', '.join(PREDICTIONS)}")
