@@ -17,6 +17,7 @@ _WORKDIR = flags.DEFINE_string(
 
 
 def main():
+  """Reads the flags and trains."""
   # Imported after the flags are parsed, so that a wrong one is reported at once.
   from lumiere.experiment import Experiment
   from lumiere.training import loop

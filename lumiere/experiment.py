@@ -53,7 +53,9 @@ class DataConfig:
     at_least("data.resolution", self.resolution, 1)
     one_of("data.dataset", self.dataset, ("moving_shapes", "video_folder"))
     if self.dataset == "video_folder" and not self.folder:
-      raise ValueError("data.folder is empty: dataset='video_folder' needs the folder with the videos and their captions")
+      raise ValueError(
+        "data.folder is empty: dataset='video_folder' needs the folder with the videos and their captions"
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +121,9 @@ class SuperResolutionConfig:
   def __post_init__(self):
     at_least("super_resolution.factor", self.factor, 1)
     if self.crop % self.factor:
-      raise ValueError(f"super_resolution.crop={self.crop} must be a multiple of super_resolution.factor={self.factor}")
+      raise ValueError(
+        f"super_resolution.crop={self.crop} must be a multiple of super_resolution.factor={self.factor}"
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,7 +238,15 @@ class TrainConfig:
   profile: bool = False
 
   def __post_init__(self):
-    for field in ("num_steps", "batch_size", "log_every", "eval_batches", "checkpoint_every", "max_checkpoints", "num_samples"):
+    for field in (
+      "num_steps",
+      "batch_size",
+      "log_every",
+      "eval_batches",
+      "checkpoint_every",
+      "max_checkpoints",
+      "num_samples",
+    ):
       at_least(f"train.{field}", getattr(self, field), 1)
     for field in ("eval_every", "sample_every"):
       at_least(f"train.{field}", getattr(self, field), 0)
@@ -278,17 +290,28 @@ class Experiment:
   def __post_init__(self):
     one_of("stage", self.stage, STAGES)
     one_of("dtype", self.dtype, ("auto", "float32", "bfloat16"))
-    for field, wanted in (("temporal", self.is_video), ("super_resolution", self.is_super_resolution)):
+    for field, wanted in (
+      ("temporal", self.is_video),
+      ("super_resolution", self.is_super_resolution),
+    ):
       if (getattr(self, field) is not None) != wanted:
-        raise ValueError(f"config.{field} must be {'given' if wanted else 'left out'} for stage={self.stage!r}")
+        raise ValueError(
+          f"config.{field} must be {'given' if wanted else 'left out'} for stage={self.stage!r}"
+        )
     if (self.text is not None) != (self.model.text_dim > 0):
-      raise ValueError(f"config.text and model.text_dim={self.model.text_dim} must be given together or not at all")
+      raise ValueError(
+        f"config.text and model.text_dim={self.model.text_dim} must be given together or not at all"
+      )
     if self.text and self.text.encoder and self.text.encoder.d_model != self.model.text_dim:
-      raise ValueError(f"model.text_dim={self.model.text_dim} must equal text.encoder.d_model={self.text.encoder.d_model}")
+      raise ValueError(
+        f"model.text_dim={self.model.text_dim} must equal text.encoder.d_model={self.text.encoder.d_model}"
+      )
     if self.is_video:
       check_num_frames(self.data.num_frames, self.temporal.total_factor)
     elif self.data.num_frames != 1:
-      raise ValueError(f"data.num_frames={self.data.num_frames} must be 1 for the image stage {self.stage!r}")
+      raise ValueError(
+        f"data.num_frames={self.data.num_frames} must be 1 for the image stage {self.stage!r}"
+      )
 
   @property
   def is_video(self) -> bool:
@@ -333,9 +356,13 @@ def from_mapping(cls: type, mapping: Mapping[str, Any], path: str):
       raise ValueError(f"{path}.{name}: missing, and it has no default")
   values = {}
   for name, value in mapping.items():
-    section = next((t for t in _alternatives(fields[name].type) if dataclasses.is_dataclass(t)), None)
+    section = next(
+      (t for t in _alternatives(fields[name].type) if dataclasses.is_dataclass(t)), None
+    )
     if section is not None and isinstance(value, Mapping) or hasattr(value, "to_dict"):
-      value = from_mapping(section, value, f"{path}.{name}") if section is not None else value.to_dict()
+      value = (
+        from_mapping(section, value, f"{path}.{name}") if section is not None else value.to_dict()
+      )
     values[name] = value
   try:
     return cls(**values)

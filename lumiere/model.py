@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool
 
 from diffusion.schedule import expand_like
 from lumiere.experiment import Experiment
@@ -87,10 +87,3 @@ def unconditional(conditioning: Conditioning) -> dict[str, Array]:
   if "text" not in conditioning:
     return dict(conditioning)
   return drop_text(conditioning, jnp.ones(len(conditioning["text"]), bool))
-
-
-def parameter_counts(model: nnx.Module) -> dict[str, int]:
-  """Numbers of trainable and frozen weights."""
-  _, trainable, frozen = nnx.split(model, nnx.Param, ...)
-  count = lambda state: sum(leaf.size for leaf in nnx.to_flat_state(state).leaves)
-  return {"trainable": count(trainable), "frozen": count(frozen)}

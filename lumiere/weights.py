@@ -23,7 +23,10 @@ def split(model: nnx.Module) -> tuple[Callable[[Weights, Weights], nnx.Module], 
   """
   graph, *states = nnx.split(model, nnx.Param, ...)
   # Only shapes are kept, so that the closure does not hold a second copy of the weights.
-  templates = [jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state) for state in states]
+  templates = [
+    jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
+    for state in states
+  ]
 
   def rebuild(params: Weights, frozen: Weights) -> nnx.Module:
     return nnx.merge(graph, *map(_fill, templates, (params, frozen)))
@@ -45,10 +48,16 @@ def merge(initialised: Weights, loaded: Weights, prefix: tuple[str, ...] = ()) -
     for path in sorted(wanted & set(source))
     if np.shape(source[path]) != target[path].shape
   ]
-  missing, unknown = (sorted(map("/".join, paths)) for paths in (wanted - set(source), set(source) - wanted))
+  missing, unknown = (
+    sorted(map("/".join, paths)) for paths in (wanted - set(source), set(source) - wanted)
+  )
   problems = [
     f"{len(found)} {what} ({'; '.join(found[:3])}{', ...' if len(found) > 3 else ''})"
-    for what, found in (("missing", missing), ("unknown to the model", unknown), ("of another shape", reshaped))
+    for what, found in (
+      ("missing", missing),
+      ("unknown to the model", unknown),
+      ("of another shape", reshaped),
+    )
     if found
   ]
   if problems:

@@ -16,7 +16,10 @@ def make_source(config: DataConfig, split: str):
     builder = moving_shapes.load_or_prepare(config.data_dir, fps=config.fps, **config.options)
   else:
     builder = video_folder.load_or_prepare(
-      config.folder, config.data_dir, fps=config.fps, **{"num_frames": config.num_frames, "resolution": config.resolution} | dict(config.options)
+      config.folder,
+      config.data_dir,
+      fps=config.fps,
+      **{"num_frames": config.num_frames, "resolution": config.resolution} | dict(config.options),
     )
   return builder.as_data_source(split=split)
 

@@ -120,7 +120,9 @@ class Trained:
     return weights.split(abstract)[0](self.params, self.frozen)
 
 
-def load_trained(workdir: epath.PathLike, stages: tuple[str, ...], step: int | None = None) -> Trained:
+def load_trained(
+  workdir: epath.PathLike, stages: tuple[str, ...], step: int | None = None
+) -> Trained:
   """Restores the averaged weights of a run.
 
   Args:
@@ -134,12 +136,16 @@ def load_trained(workdir: epath.PathLike, stages: tuple[str, ...], step: int | N
   workdir = epath.Path(workdir)
   experiment, step = load_experiment(workdir, step)
   if experiment.stage not in stages:
-    raise CheckpointError(f"{workdir} holds a {experiment.stage!r} checkpoint; {' or '.join(map(repr, stages))} is needed here")
+    raise CheckpointError(
+      f"{workdir} holds a {experiment.stage!r} checkpoint; {' or '.join(map(repr, stages))} is needed here"
+    )
   abstract = nnx.eval_shape(lambda: build_model(experiment, nnx.Rngs(0)))
   _, params, frozen = weights.split(abstract)
   with ocp.CheckpointManager(workdir / "checkpoints") as manager:
     try:
-      restored = manager.restore(step, args=ocp.args.Composite(ema=ocp.args.StandardRestore(params)))
+      restored = manager.restore(
+        step, args=ocp.args.Composite(ema=ocp.args.StandardRestore(params))
+      )
       if frozen:
         with ocp.StandardCheckpointer() as checkpointer:
           frozen = checkpointer.restore(workdir / "frozen", frozen)
@@ -158,10 +164,14 @@ def load_experiment(workdir: epath.PathLike, step: int | None = None) -> tuple[E
   with ocp.CheckpointManager(workdir / "checkpoints") as manager:
     steps = manager.all_steps()
     if not steps:
-      raise CheckpointError(f"{workdir} holds no complete checkpoint: the run has not been trained yet")
+      raise CheckpointError(
+        f"{workdir} holds no complete checkpoint: the run has not been trained yet"
+      )
     step = max(steps) if step is None else step
     if step not in steps:
-      raise CheckpointError(f"{workdir} holds no checkpoint of step {step}; it has {', '.join(map(str, sorted(steps)))}")
+      raise CheckpointError(
+        f"{workdir} holds no checkpoint of step {step}; it has {', '.join(map(str, sorted(steps)))}"
+      )
     try:
       config: Mapping[str, Any] = manager.restore(
         step, args=ocp.args.Composite(config=ocp.args.JsonRestore())

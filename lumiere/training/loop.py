@@ -21,7 +21,8 @@ from tqdm import tqdm
 from lumiere import weights
 from lumiere.data import loader, sources
 from lumiere.experiment import Experiment
-from lumiere.training import checkpoints, mesh as meshes, metrics, samples
+from lumiere.training import checkpoints, metrics, samples
+from lumiere.training import mesh as meshes
 from lumiere.training.optimizers import make_optimizer
 from lumiere.training.stages import Stage
 from lumiere.training.state import init_state
@@ -51,7 +52,9 @@ def train(experiment: Experiment, workdir: epath.PathLike):
       _run(stage, workdir, manager, batches, mesh, warm_start)
 
 
-def _run(stage: Stage, workdir, manager: checkpoints.Checkpoints, batches: Iterator, mesh, warm_start):
+def _run(
+  stage: Stage, workdir, manager: checkpoints.Checkpoints, batches: Iterator, mesh, warm_start
+):
   experiment, config = stage.experiment, stage.experiment.train
   rebuild, params, frozen = initial_weights(stage, warm_start)
   optimizer = make_optimizer(experiment.optimizer, config.num_steps)
@@ -67,13 +70,21 @@ def _run(stage: Stage, workdir, manager: checkpoints.Checkpoints, batches: Itera
     str(workdir), just_logging=jax.process_index() > 0, asynchronous=True
   )
   first, last = int(state.step), config.num_steps
-  report = periodic_actions.ReportProgress(num_train_steps=last, writer=writer, every_steps=config.log_every)
+  report = periodic_actions.ReportProgress(
+    num_train_steps=last, writer=writer, every_steps=config.log_every
+  )
   hooks = [report]
   if config.profile:
-    hooks.append(periodic_actions.Profile(logdir=str(workdir), first_profile=first + 10, num_profile_steps=5))
+    hooks.append(
+      periodic_actions.Profile(logdir=str(workdir), first_profile=first + 10, num_profile_steps=5)
+    )
 
   collected, pending, recent = None, None, []
-  with metric_writers.ensure_flushes(writer), StopSignal() as stop, progress_bar(first, last) as bar:
+  with (
+    metric_writers.ensure_flushes(writer),
+    StopSignal() as stop,
+    progress_bar(first, last) as bar,
+  ):
     for step in range(first + 1, last + 1):
       batch = next(batches)
       with jax.profiler.StepTraceAnnotation("train", step_num=step):
@@ -107,7 +118,9 @@ def _run(stage: Stage, workdir, manager: checkpoints.Checkpoints, batches: Itera
         with report.timed("checkpoint"):
           manager.save(state, batches, experiment)
       if stop.requested:
-        logging.warning("Stopped by a signal after step %d; the same command goes on from there", step)
+        logging.warning(
+          "Stopped by a signal after step %d; the same command goes on from there", step
+        )
         break
     manager.wait()
   writer.close()
@@ -146,7 +159,9 @@ def load_warm_start(stage: Stage) -> checkpoints.Trained | None:
     if field == "super_resolution" and ours and theirs:
       ours, theirs = ours.factor, theirs.factor
     if ours != theirs:
-      raise ValueError(f"config.{field} differs from that of init_from={experiment.init_from}: {ours} here, {theirs} there")
+      raise ValueError(
+        f"config.{field} differs from that of init_from={experiment.init_from}: {ours} here, {theirs} there"
+      )
   return trained
 
 
@@ -162,7 +177,11 @@ def initial_weights(stage: Stage, warm_start: checkpoints.Trained | None):
   if warm_start is None:
     return rebuild, params, {}
   if inherited:
-    return rebuild, weights.merge(params, warm_start.params), weights.merge(abstract_frozen, warm_start.frozen)
+    return (
+      rebuild,
+      weights.merge(params, warm_start.params),
+      weights.merge(abstract_frozen, warm_start.frozen),
+    )
   frozen = abstract_frozen
   for source, target in stage.image_prefixes.items():
     tree = warm_start.params
@@ -187,10 +206,18 @@ def check_same_experiment(workdir, manager: checkpoints.Checkpoints, experiment:
 
 def log_parameters(params: weights.Weights, frozen: weights.Weights):
   """Tables of the trained and the frozen part, by clu."""
-  logging.info("Trainable:\n%s", parameter_overview.get_parameter_overview(params, include_stats=False))
+  logging.info(
+    "Trainable:\n%s", parameter_overview.get_parameter_overview(params, include_stats=False)
+  )
   if frozen:
-    logging.info("Frozen:\n%s", parameter_overview.get_parameter_overview(frozen, include_stats=False))
-  logging.info("%.3fM trainable, %.3fM frozen weights", weights.count(params) / 1e6, weights.count(frozen) / 1e6)
+    logging.info(
+      "Frozen:\n%s", parameter_overview.get_parameter_overview(frozen, include_stats=False)
+    )
+  logging.info(
+    "%.3fM trainable, %.3fM frozen weights",
+    weights.count(params) / 1e6,
+    weights.count(frozen) / 1e6,
+  )
 
 
 def evaluate(experiment: Experiment, eval_step, params, frozen, mesh) -> dict[str, float]:
@@ -229,7 +256,9 @@ class StopSignal:
 
   def __enter__(self):
     self.requested = False
-    self._before = {number: signal.signal(number, self._request) for number in (signal.SIGTERM, signal.SIGINT)}
+    self._before = {
+      number: signal.signal(number, self._request) for number in (signal.SIGTERM, signal.SIGINT)
+    }
     return self
 
   def __exit__(self, *_):

@@ -1,8 +1,8 @@
 """The device mesh: one, with named axes, and how batches and weights lie on it.
 
-    data      batches are split over it
-    fsdp      parameters and optimizer state
-    frames    the time axis of activations
+data      batches are split over it
+fsdp      parameters and optimizer state
+frames    the time axis of activations
 """
 
 import jax
@@ -34,4 +34,6 @@ def replicate(tree, mesh: Mesh):
 def shard_batch(batch, mesh: Mesh):
   """This process's part of a batch -> global arrays split over `data` along their first axis."""
   sharding = NamedSharding(mesh, jax.P("data"))
-  return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch)
+  return jax.tree.map(
+    lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch
+  )

@@ -31,4 +31,6 @@ class TrainState:
 def init_state(params: Weights, optimizer: optax.GradientTransformation) -> TrainState:
   """The state before the first step. Weights are loaded before this, so that the average starts from them."""
   # The average needs buffers of its own: the step donates both.
-  return TrainState(jnp.zeros((), jnp.int32), params, jax.tree.map(jnp.copy, params), optimizer.init(params))
+  return TrainState(
+    jnp.zeros((), jnp.int32), params, jax.tree.map(jnp.copy, params), optimizer.init(params)
+  )

@@ -11,7 +11,13 @@ from stunet.inflation import inflate
 from stunet.stunet import STUNet, TemporalConfig
 
 CONFIG = dict(
-  channels=(8, 16, 16), num_res_blocks=1, attention_levels=(1, 2), text_dim=12, pool_heads=2, head_dim=8, norm_groups=4
+  channels=(8, 16, 16),
+  num_res_blocks=1,
+  attention_levels=(1, 2),
+  text_dim=12,
+  pool_heads=2,
+  head_dim=8,
+  norm_groups=4,
 )
 
 
@@ -25,7 +31,10 @@ def built(make, seed: int | None = None) -> nnx.Module:
       return params, frozen
     leaves, structure = jax.tree.flatten((params, frozen))
     keys = jax.random.split(jax.random.key(seed), len(leaves))
-    noisy = [leaf + 0.1 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
+    noisy = [
+      leaf + 0.1 * jax.random.normal(key, leaf.shape)
+      for leaf, key in zip(leaves, keys, strict=True)
+    ]
     return jax.tree.unflatten(structure, noisy)
 
   return rebuild(*jax.jit(init)())
@@ -38,7 +47,9 @@ def image_unet(**changes) -> ImageUNet:
 
 @functools.cache
 def _image_unet(changes):
-  model = built(lambda: ImageUNet(ImageUNetConfig(**CONFIG | dict(changes)), rngs=nnx.Rngs(0)), seed=0)
+  model = built(
+    lambda: ImageUNet(ImageUNetConfig(**CONFIG | dict(changes)), rngs=nnx.Rngs(0)), seed=0
+  )
   rebuild, params, frozen = weights.split(model)
   return lambda: rebuild(params, frozen)  # a fresh module each time: inflation freezes it in place
 
@@ -47,7 +58,9 @@ def video_unet(*factors: int, seed: int | None = None, **temporal) -> STUNet:
   """An inflated miniature; with a seed, its added weights have left their starting point."""
   image = image_unet()
   config = TemporalConfig(factors, **dict(head_dim=8) | temporal)
-  video = built(lambda: inflate(ImageUNet(image.config, rngs=nnx.Rngs(0)), config, rngs=nnx.Rngs(1)), seed)
+  video = built(
+    lambda: inflate(ImageUNet(image.config, rngs=nnx.Rngs(0)), config, rngs=nnx.Rngs(1)), seed
+  )
   rebuild, params, frozen = weights.split(video)
   return rebuild(params, weights.merge(frozen, weights.split(image)[1], ("image",)))
 
@@ -55,7 +68,9 @@ def video_unet(*factors: int, seed: int | None = None, **temporal) -> STUNet:
 def run(model: nnx.Module, *args):
   """`model(*args)` as one compiled program."""
   rebuild, params, frozen = weights.split(model)
-  return jax.jit(lambda params, frozen, *args: rebuild(params, frozen)(*args))(params, frozen, *args)
+  return jax.jit(lambda params, frozen, *args: rebuild(params, frozen)(*args))(
+    params, frozen, *args
+  )
 
 
 def inputs(batch: int, *shape: int, text_dim: int = 12):

@@ -14,7 +14,9 @@ def test_sinusoids_against_their_definition():
   positions = jnp.array([0.0, 3.0, 999.0])
   frequencies = 10_000.0 ** (-np.arange(4) / 4)
   angles = np.asarray(positions)[:, None] * frequencies
-  np.testing.assert_allclose(sinusoids(positions, 8), np.concatenate([np.cos(angles), np.sin(angles)], -1), atol=1e-4)
+  np.testing.assert_allclose(
+    sinusoids(positions, 8), np.concatenate([np.cos(angles), np.sin(angles)], -1), atol=1e-4
+  )
 
 
 def test_padding_tokens_do_not_matter():

@@ -20,7 +20,13 @@ def image_by_image(x, *rest):
 
 @pytest.mark.parametrize(
   "factors,depth,conditioned",
-  [((2, 2), 2, False), ((2, 2), 1, True), ((2, 1), 1, False), ((1, 1), 1, True), ((1, 1), 0, False)],
+  [
+    ((2, 2), 2, False),
+    ((2, 2), 1, True),
+    ((2, 1), 1, False),
+    ((1, 1), 1, True),
+    ((1, 1), 0, False),
+  ],
 )
 def test_every_nth_frame_is_the_image_networks(factors, depth, conditioned):
   x, *rest = inputs(2, 8, 8, 8)
@@ -37,7 +43,9 @@ def test_repeated_frames_stay_repeated_at_the_start():
   x, *rest = inputs(1, 1, 8, 8)
   still = jnp.repeat(x, 8, axis=1)
   # The first and last frames of an identity convolution see zeros beside them, which must not matter.
-  np.testing.assert_allclose(run(video_unet(2, 2), still, *rest), image_by_image(still, *rest), atol=5e-5)
+  np.testing.assert_allclose(
+    run(video_unet(2, 2), still, *rest), image_by_image(still, *rest), atol=5e-5
+  )
 
 
 def test_only_temporal_leaves_are_parameters_and_all_of_them_get_gradients():

@@ -38,7 +38,9 @@ def features(*shape: int):
 
 
 def test_convolution_inflation_reaches_one_frame_each_way():
-  block = built(lambda: ConvInflation(8, 0, groups=4, activation="silu", rngs=nnx.Rngs(0), **KINDS), seed=1)
+  block = built(
+    lambda: ConvInflation(8, 0, groups=4, activation="silu", rngs=nnx.Rngs(0), **KINDS), seed=1
+  )
   np.testing.assert_array_equal(influence(block, features(6, 4, 4)), band(6, 1))
 
 
@@ -54,7 +56,9 @@ def test_attention_reaches_every_frame_of_its_place():
 
 
 def test_attention_tells_frames_apart_by_position():
-  block = built(lambda: TemporalAttention(8, 0, head_dim=4, groups=4, rngs=nnx.Rngs(0), **KINDS), seed=1)
+  block = built(
+    lambda: TemporalAttention(8, 0, head_dim=4, groups=4, rngs=nnx.Rngs(0), **KINDS), seed=1
+  )
   x = features(6, 4, 4)
   assert float(jnp.abs(run(block, x[:, ::-1])[:, ::-1] - run(block, x)).max()) > 1e-3
 
@@ -71,7 +75,9 @@ def test_down_centres_on_even_frames_and_up_on_their_pairs():
 def test_resizing_is_nearest_neighbour_at_the_start():
   x = features(6, 2, 2)
   np.testing.assert_array_equal(TemporalDown(8, rngs=nnx.Rngs(0), **KINDS)(x), x[:, ::2])
-  np.testing.assert_array_equal(TemporalUp(8, rngs=nnx.Rngs(0), **KINDS)(x), jnp.repeat(x, 2, axis=1))
+  np.testing.assert_array_equal(
+    TemporalUp(8, rngs=nnx.Rngs(0), **KINDS)(x), jnp.repeat(x, 2, axis=1)
+  )
 
 
 def test_at_the_start_an_output_frame_sees_only_the_frames_it_is_drawn_from():

@@ -1,0 +1,1 @@
+"""Data: TFDS builders, the loader, and frames to and from the outside."""
