@@ -23,10 +23,14 @@ def main():
   from lumiere.training import loop
 
   if _CONFIG.value is None:
-    raise ValueError("--config is missing: give an experiment, such as --config=configs/t2i_tiny.py")
+    raise ValueError(
+      "--config is missing: give an experiment, such as --config=configs/t2i_tiny.py"
+    )
   logging.set_verbosity(logging.INFO)
   experiment = Experiment.from_config(_CONFIG.value)
-  name = config_flags.get_config_filename(flags.FLAGS["config"]).rsplit("/", 1)[-1].removesuffix(".py")
+  name = (
+    config_flags.get_config_filename(flags.FLAGS["config"]).rsplit("/", 1)[-1].removesuffix(".py")
+  )
   loop.train(experiment, _WORKDIR.value or f"runs/{name}")
 
 

@@ -27,7 +27,9 @@ def tiny_text() -> ConfigDict:
 
 def tiny_optimizer(learning_rate: float) -> ConfigDict:
   """Adam for a run of minutes: short warm-up, cosine down to zero."""
-  return ConfigDict(dict(name="adam", learning_rate=learning_rate, warmup_steps=50, decay="cosine", clip_norm=1.0))
+  return ConfigDict(
+    dict(name="adam", learning_rate=learning_rate, warmup_steps=50, decay="cosine", clip_norm=1.0)
+  )
 
 
 def tiny_image_unet() -> ConfigDict:
@@ -61,5 +63,9 @@ def tiny_ssr_unet() -> ConfigDict:
 def diffusion(prediction: str = "v", log_snr_shift: float = 0.0) -> ConfigDict:
   """Continuous cosine schedule. The paper does not disclose its process: ours to choose."""
   return ConfigDict(
-    dict(schedule=dict(name="cosine", log_snr_shift=log_snr_shift), prediction=prediction, weighting="uniform")
+    dict(
+      schedule=dict(name="cosine", log_snr_shift=log_snr_shift),
+      prediction=prediction,
+      weighting="uniform",
+    )
   )

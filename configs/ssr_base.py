@@ -7,8 +7,9 @@ Hardware: a TPU pod; not trained by us.
 python train.py --config=configs/ssr_base.py --workdir=gs://BUCKET/ssr_base --config.init_from=gs://BUCKET/ssr_image_base --config.data.folder=FOLDER
 """
 
-from configs import ssr_image_base
 from ml_collections import ConfigDict
+
+from configs import ssr_image_base
 
 
 def get_config() -> ConfigDict:

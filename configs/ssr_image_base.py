@@ -8,8 +8,9 @@ Hardware: a TPU pod; not trained by us.
 python train.py --config=configs/ssr_image_base.py --workdir=gs://BUCKET/ssr_image_base --config.data.folder=FOLDER
 """
 
-from configs import t2i_base
 from ml_collections import ConfigDict
+
+from configs import t2i_base
 
 
 def get_config() -> ConfigDict:
@@ -29,7 +30,9 @@ def get_config() -> ConfigDict:
     residual_scale=2**-0.5,  # DeepFloyd IF's; Imagen scales the skips
     remat_levels=(0, 1),  # ours
   )
-  config.super_resolution = dict(factor=8, crop=256)  # paper: 128 -> 1024; Imagen trains on 256 crops
+  config.super_resolution = dict(
+    factor=8, crop=256
+  )  # paper: 128 -> 1024; Imagen trains on 256 crops
   # Ours: the schedule of the base, shifted for 1024 pixels, 2 log(64 / 1024).
   config.diffusion = dict(
     schedule=dict(name="cosine", log_snr_shift=-5.545), prediction="v", weighting="uniform"

@@ -3,8 +3,9 @@
 python train.py --config=configs/ssr_image_tiny.py --workdir=runs/ssr_image_tiny
 """
 
-from configs import common
 from ml_collections import ConfigDict
+
+from configs import common
 
 
 def get_config() -> ConfigDict:

@@ -3,8 +3,9 @@
 python train.py --config=configs/ssr_tiny.py --workdir=runs/ssr_tiny --config.init_from=runs/ssr_image_tiny
 """
 
-from configs import common, ssr_image_tiny
 from ml_collections import ConfigDict
+
+from configs import common, ssr_image_tiny
 
 
 def get_config() -> ConfigDict:

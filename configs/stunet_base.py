@@ -8,8 +8,9 @@ Hardware: a TPU pod; not trained by us.
 python train.py --config=configs/stunet_base.py --workdir=gs://BUCKET/stunet_base --config.init_from=gs://BUCKET/t2i_base --config.data.folder=FOLDER
 """
 
-from configs import t2i_base
 from ml_collections import ConfigDict
+
+from configs import t2i_base
 
 
 def get_config() -> ConfigDict:

@@ -3,8 +3,9 @@
 python train.py --config=configs/stunet_tiny.py --workdir=runs/stunet_tiny --config.init_from=runs/t2i_tiny
 """
 
-from configs import common, t2i_tiny
 from ml_collections import ConfigDict
+
+from configs import common, t2i_tiny
 
 
 def get_config() -> ConfigDict:

@@ -32,7 +32,9 @@ def get_config() -> ConfigDict:
     activation="silu",  # ADM
     remat_levels=(0, 1),  # ours
   )
-  config.text = dict(encoder=None, max_length=128, drop_rate=0.1)  # Imagen: 10 %; the length is ours
+  config.text = dict(
+    encoder=None, max_length=128, drop_rate=0.1
+  )  # Imagen: 10 %; the length is ours
 
   # Ours: the paper discloses neither schedule nor prediction. v is steadier at high resolution (Imagen Video), the shift
   # is 2 log(64 / 128) (simple diffusion, 2301.11093).
@@ -67,6 +69,9 @@ def get_config() -> ConfigDict:
     profile=False,
   )
   config.sampling = dict(
-    sampler="ddim", num_steps=64, guidance_scale=7.5, threshold=dict(name="dynamic", percentile=0.995)
+    sampler="ddim",
+    num_steps=64,
+    guidance_scale=7.5,
+    threshold=dict(name="dynamic", percentile=0.995),
   )  # ours; the threshold is Imagen's
   return config

@@ -3,8 +3,9 @@
 python train.py --config=configs/t2i_tiny.py --workdir=runs/t2i_tiny
 """
 
-from configs import common
 from ml_collections import ConfigDict
+
+from configs import common
 
 
 def get_config() -> ConfigDict:
@@ -31,5 +32,7 @@ def get_config() -> ConfigDict:
     max_checkpoints=2,
     profile=False,
   )
-  config.sampling = dict(sampler="dpm++", num_steps=20, guidance_scale=3.0, threshold=dict(name="static"))
+  config.sampling = dict(
+    sampler="dpm++", num_steps=20, guidance_scale=3.0, threshold=dict(name="static")
+  )
   return config

@@ -1,1 +1,5 @@
-"""The open Lumiere: data, text, training, sampling and evaluation around the networks."""
+"""The open Lumiere: text to video. `lumiere.Cascade` samples from trained checkpoints; train.py trains them."""
+
+from lumiere.cascade import Cascade
+
+__all__ = ["Cascade"]

@@ -43,7 +43,8 @@ class Model(nnx.Module):
   def denoiser(self, schedule) -> Denoiser:
     """The network as a denoiser `(z, log_snr, conditioning) -> prediction` under `schedule`.
 
-    The network's own convention, a timestep in [0, 1000], is met here and nowhere else.
+    The network's own convention is met here and nowhere else: a timestep in [0, 1000], and further output channels
+    (a learned variance) that are left out.
     """
 
     def denoise(z, log_snr, conditioning):
@@ -51,8 +52,10 @@ class Model(nnx.Module):
       text = (conditioning.get("text"), conditioning.get("text_mask"))
       if isinstance(self.network, SSRUNet):
         levels = 1000.0 * conditioning["augmentation_level"]
-        return self.network(z, timesteps, conditioning["low_res"], levels, *text)
-      return self.network(z, timesteps, *text)
+        prediction = self.network(z, timesteps, conditioning["low_res"], levels, *text)
+      else:
+        prediction = self.network(z, timesteps, *text)
+      return prediction[..., : z.shape[-1]]
 
     return denoise
 

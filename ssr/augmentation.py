@@ -46,7 +46,9 @@ def blur(x: Float[Array, "b ... h w c"], amount: Float[Array, "b"]) -> Float[Arr
   return x + expand_like(amount, x) * (blurred - x)
 
 
-def degrade(high_res: Float[Array, "b ... h w c"], factor: int, key: PRNGKeyArray) -> Float[Array, "b ... h2 w2 c"]:
+def degrade(
+  high_res: Float[Array, "b ... h w c"], factor: int, key: PRNGKeyArray
+) -> Float[Array, "b ... h2 w2 c"]:
   """The training condition: `high_res` averaged down by `factor`, then blurred by an amount drawn from U(0, 1)."""
   return blur(downsample(high_res, factor), jax.random.uniform(key, (len(high_res),)))
 

@@ -47,7 +47,9 @@ class TextAttention(nnx.Module):
     self.has_text = text_dim > 0
     if self.has_text:
       self.text_norm = (
-        layer_norm(text_dim, dtype, rngs) if text_norm == "layer" else group_norm(text_dim, groups, dtype, rngs)
+        layer_norm(text_dim, dtype, rngs)
+        if text_norm == "layer"
+        else group_norm(text_dim, groups, dtype, rngs)
       )
       self.text_key, self.text_value = dense(text_dim), dense(text_dim)
     self.out = dense(channels, kernel_init=nnx.initializers.zeros)

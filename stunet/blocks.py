@@ -45,7 +45,9 @@ def over_frames(per_clip: Shaped[Array, "b ..."], num_images: int) -> Shaped[Arr
   return einops.repeat(per_clip, "b ... -> (b t) ...", t=frames)
 
 
-def resample(x: Float[Array, "n h w c"], how: Literal["down", "up"] | None) -> Float[Array, "n h2 w2 c"]:
+def resample(
+  x: Float[Array, "n h w c"], how: Literal["down", "up"] | None
+) -> Float[Array, "n h2 w2 c"]:
   """Halves (2x2 mean) or doubles (nearest neighbour) height and width."""
   if how == "down":
     return einops.reduce(x, "n (h 2) (w 2) c -> n h w c", "mean")
@@ -84,7 +86,9 @@ class ResBlock(nnx.Module):
     """`embedding` is already activated."""
     act = ACTIVATIONS[self.activation]
     h = self.conv1(resample(act(self.norm1(x)), self.how))
-    scale, shift = jnp.split(over_frames(self.embedding(embedding), len(x))[:, None, None], 2, axis=-1)
+    scale, shift = jnp.split(
+      over_frames(self.embedding(embedding), len(x))[:, None, None], 2, axis=-1
+    )
     h = self.conv2(act(self.norm2(h) * (1 + scale) + shift))
     x = resample(x, self.how)
     if self.shortcut is not None:

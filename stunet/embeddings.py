@@ -19,7 +19,9 @@ def sinusoids(
   """Cosines, then sines, of `dim / 2` geometrically spaced frequencies (Vaswani et al., 2017)."""
   half = dim // 2
   frequencies = jnp.exp(-jnp.log(max_period) * jnp.arange(half, dtype=jnp.float32) / half)
-  angles = positions.astype(jnp.float32)[..., None] * frequencies.reshape((1,) * positions.ndim + (half,))
+  angles = positions.astype(jnp.float32)[..., None] * frequencies.reshape(
+    (1,) * positions.ndim + (half,)
+  )
   return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
 
 
@@ -32,6 +34,7 @@ class TimestepEmbedding(nnx.Module):
     self.dense2 = nnx.Linear(dim, dim, dtype=dtype, rngs=rngs)
 
   def __call__(self, timesteps: Float[Array, "b"]) -> Float[Array, "b dim"]:
+    """`timesteps` in [0, 1000]."""
     h = self.dense1(sinusoids(timesteps, self.sinusoid_dim))
     return self.dense2(ACTIVATIONS[self.activation](h))
 
@@ -57,6 +60,7 @@ class TextPool(nnx.Module):
   def __call__(
     self, text: Float[Array, "b l d"], mask: Bool[Array, "b l"] | None = None
   ) -> Float[Array, "b dim"]:
+    """`mask` is True where `text` is a token."""
     states = self.norm_in(text)
     where = None if mask is None else mask[..., None]
     mean = jnp.mean(states, axis=1, keepdims=True, where=where)

@@ -71,7 +71,9 @@ class ImageUNetConfig:
     if self.embedding_dim is None:
       object.__setattr__(self, "embedding_dim", 4 * self.channels[0])
     if len(blocks) != len(self.channels) or min(blocks) < 1:
-      raise ValueError(f"num_res_blocks={blocks} must give 1 or more for each of {len(self.channels)} levels")
+      raise ValueError(
+        f"num_res_blocks={blocks} must give 1 or more for each of {len(self.channels)} levels"
+      )
     for field in ("attention_levels", "remat_levels"):
       if any(not 0 <= level < len(self.channels) for level in getattr(self, field)):
         raise ValueError(f"{field}={getattr(self, field)} must lie in 0..{len(self.channels) - 1}")
@@ -90,7 +92,9 @@ class ImageUNetConfig:
 class Stage(nnx.Module):
   """A residual block, then attention where the level has it: the unit that inflation extends."""
 
-  def __init__(self, c_in: int, c_out: int, attention: bool, config: ImageUNetConfig, *, dtype, rngs):
+  def __init__(
+    self, c_in: int, c_out: int, attention: bool, config: ImageUNetConfig, *, dtype, rngs
+  ):
     self.res = _res_block(c_in, c_out, None, config, dtype, rngs)
     self.attention = _attention(c_out, config, dtype, rngs) if attention else None
 
@@ -143,7 +147,9 @@ class ImageUNet(nnx.Module):
     self.config, self.dtype = config, dtype
     widths, kinds = config.channels, dict(dtype=dtype, rngs=rngs)
     attends = lambda level: level in config.attention_levels
-    embedding = lambda: TimestepEmbedding(widths[0], config.embedding_dim, config.activation, **kinds)
+    embedding = lambda: TimestepEmbedding(
+      widths[0], config.embedding_dim, config.activation, **kinds
+    )
 
     self.time_embedding = embedding()
     self.augmentation_embedding = embedding() if config.augmentation_embedding else None
@@ -173,7 +179,10 @@ class ImageUNet(nnx.Module):
         skips.append(c)
     self.down = nnx.List(down)
 
-    middle = [Stage(c, c, bool(config.attention_levels), config, **kinds), Stage(c, c, False, config, **kinds)]
+    middle = [
+      Stage(c, c, bool(config.attention_levels), config, **kinds),
+      Stage(c, c, False, config, **kinds),
+    ]
     self.middle = Level(middle, None)
 
     up = []
@@ -193,7 +202,9 @@ class ImageUNet(nnx.Module):
     embedding = self.time_embedding(timesteps)
     if self.augmentation_embedding is not None:
       if augmentation_timesteps is None:
-        raise ValueError("augmentation_timesteps is needed: this network is told its condition's noise level")
+        raise ValueError(
+          "augmentation_timesteps is needed: this network is told its condition's noise level"
+        )
       embedding += self.augmentation_embedding(augmentation_timesteps)
     if self.config.text_dim:
       if text is None:
@@ -231,7 +242,9 @@ class ImageUNet(nnx.Module):
     """
     check_size(x.shape, self.config)
     embedding, text = self.condition(timesteps, text, mask, augmentation_timesteps)
-    run = lambda stage, level, x: maybe_remat(stage, level in self.config.remat_levels)(x, embedding, text, mask)
+    run = lambda stage, level, x: maybe_remat(stage, level in self.config.remat_levels)(
+      x, embedding, text, mask
+    )
 
     h = self.conv_in(x.astype(self.dtype))
     skips = [h]

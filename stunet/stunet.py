@@ -75,7 +75,9 @@ class STUNet(nnx.Module):
     text_dim = config.text_dim if temporal.conditioned else 0
     # The image network's pooled caption was trained on stills: the added blocks pool their own.
     self.text_pool = (
-      TextPool(text_dim, embedding_dim, config.pool_heads, **kinds) if text_dim and config.pool_heads else None
+      TextPool(text_dim, embedding_dim, config.pool_heads, **kinds)
+      if text_dim and config.pool_heads
+      else None
     )
 
     def inflations(level_index: int, count: int) -> list:
@@ -109,7 +111,8 @@ class STUNet(nnx.Module):
     self.middle = TemporalLevel(inflations(config.coarsest, len(image.middle.stages)), None)
     self.up = nnx.List(
       [
-        TemporalLevel(inflations(i, blocks[i] + 1), resampling(TemporalUp, i - 1)) for i in reversed(levels)
+        TemporalLevel(inflations(i, blocks[i] + 1), resampling(TemporalUp, i - 1))
+        for i in reversed(levels)
       ]
     )
 

@@ -35,18 +35,25 @@ def identity_init(key, shape, dtype=jnp.float32):
   """Kernel [k, c, c] of an odd-sized 1-D convolution that copies its input."""
   size, c_in, c_out = shape
   if size % 2 == 0 or c_in != c_out:
-    raise ValueError(f"no identity of kernel shape {shape}: the size must be odd and the widths equal")
+    raise ValueError(
+      f"no identity of kernel shape {shape}: the size must be odd and the widths equal"
+    )
   return jnp.zeros(shape, dtype).at[size // 2].set(jnp.eye(c_in, dtype=dtype))
 
 
 class TemporalConv(nnx.Module):
   """A convolution along time, kernel 3."""
 
-  def __init__(self, channels: int, *, stride: int = 1, identity: bool = False, dtype, rngs: nnx.Rngs):
+  def __init__(
+    self, channels: int, *, stride: int = 1, identity: bool = False, dtype, rngs: nnx.Rngs
+  ):
     init = {"kernel_init": identity_init} if identity else {}
-    self.conv = nnx.Conv(channels, channels, (3,), stride, padding=((1, 1),), dtype=dtype, rngs=rngs, **init)
+    self.conv = nnx.Conv(
+      channels, channels, (3,), stride, padding=((1, 1),), dtype=dtype, rngs=rngs, **init
+    )
 
   def __call__(self, x: Features) -> Float[Array, "b t2 h w c"]:
+    """Convolves along time; t2 = ceil(t / stride)."""
     b, _, h, w, _ = x.shape
     x = self.conv(einops.rearrange(x, "b t h w c -> (b h w) t c"))
     return einops.rearrange(x, "(b h w) t c -> b t h w c", b=b, h=h, w=w)
@@ -59,6 +66,7 @@ class TemporalDown(nnx.Module):
     self.conv = TemporalConv(channels, stride=2, identity=True, dtype=dtype, rngs=rngs)
 
   def __call__(self, x: Features) -> Float[Array, "b t2 h w c"]:
+    """Halves the frames."""
     return self.conv(x)
 
 
@@ -69,6 +77,7 @@ class TemporalUp(nnx.Module):
     self.conv = TemporalConv(channels, identity=True, dtype=dtype, rngs=rngs)
 
   def __call__(self, x: Features) -> Float[Array, "b t2 h w c"]:
+    """Doubles the frames."""
     return self.conv(einops.repeat(x, "b t h w c -> b (t 2) h w c"))
 
 
@@ -84,17 +93,26 @@ class ConvInflation(nnx.Module):
     self.norm1 = group_norm(channels, groups, dtype, rngs)
     self.temporal = TemporalConv(channels, dtype=dtype, rngs=rngs)
     self.norm2 = group_norm(channels, groups, dtype, rngs)
-    self.embedding = nnx.Linear(embedding_dim, 2 * channels, dtype=dtype, rngs=rngs) if embedding_dim else None
-    self.proj = nnx.Linear(channels, channels, kernel_init=nnx.initializers.zeros, dtype=dtype, rngs=rngs)
+    self.embedding = (
+      nnx.Linear(embedding_dim, 2 * channels, dtype=dtype, rngs=rngs) if embedding_dim else None
+    )
+    self.proj = nnx.Linear(
+      channels, channels, kernel_init=nnx.initializers.zeros, dtype=dtype, rngs=rngs
+    )
 
-  def __call__(self, x: Features, embedding: Float[Array, "b e"] | None = None, text=None, mask=None) -> Features:
+  def __call__(
+    self, x: Features, embedding: Float[Array, "b e"] | None = None, text=None, mask=None
+  ) -> Features:
+    """`embedding` is read if the block is conditioned; `text` and `mask` are not."""
     b, act = len(x), ACTIVATIONS[self.activation]
     h = einops.rearrange(x, "b t h w c -> (b t) h w c")
     h = act(self.norm1(self.spatial(h)))
     h = self.temporal(einops.rearrange(h, "(b t) h w c -> b t h w c", b=b))
     h = self.norm2(einops.rearrange(h, "b t h w c -> (b t) h w c"))
     if self.embedding is not None:
-      scale, shift = jnp.split(over_frames(self.embedding(embedding), len(h))[:, None, None], 2, axis=-1)
+      scale, shift = jnp.split(
+        over_frames(self.embedding(embedding), len(h))[:, None, None], 2, axis=-1
+      )
       h = h * (1 + scale) + shift
     return x + einops.rearrange(self.proj(act(h)), "(b t) h w c -> b t h w c", b=b)
 
@@ -102,7 +120,9 @@ class ConvInflation(nnx.Module):
 class TemporalAttention(nnx.Module):
   """One attention block over the frames of each place, with sinusoidal frame positions; residual, zero at the start."""
 
-  def __init__(self, channels: int, text_dim: int, *, head_dim: int, groups: int, dtype, rngs: nnx.Rngs):
+  def __init__(
+    self, channels: int, text_dim: int, *, head_dim: int, groups: int, dtype, rngs: nnx.Rngs
+  ):
     dense = lambda c_in, **kw: nnx.Linear(c_in, channels, dtype=dtype, rngs=rngs, **kw)
     self.head_dim, self.has_text = head_dim, text_dim > 0
     self.norm = group_norm(channels, groups, dtype, rngs)
@@ -118,6 +138,7 @@ class TemporalAttention(nnx.Module):
     text: Float[Array, "b l d"] | None = None,
     mask: Bool[Array, "b l"] | None = None,
   ) -> Features:
+    """`text` and its `mask` are read if the block is conditioned."""
     b, t, height, width, channels = x.shape
     normed = self.norm(einops.rearrange(x, "b t h w c -> (b t) h w c"))
     series = einops.rearrange(normed, "(b t) h w c -> (b h w) t c", b=b)
@@ -129,7 +150,9 @@ class TemporalAttention(nnx.Module):
       key = jnp.concatenate([over_frames(self.text_key(states), n), key], axis=1)
       value = jnp.concatenate([over_frames(self.text_value(states), n), value], axis=1)
       text_mask = jnp.ones((n, length), bool) if mask is None else over_frames(mask, n)
-      mask = jnp.pad(text_mask, ((0, 0), (0, t)), constant_values=True)[:, None, None]  # n heads q k
+      mask = jnp.pad(text_mask, ((0, 0), (0, t)), constant_values=True)[
+        :, None, None
+      ]  # n heads q k
     h = jax.nn.dot_product_attention(
       *(split_heads(a, self.head_dim) for a in (self.query(series), key, value)),
       mask=mask if self.has_text else None,
@@ -141,15 +164,20 @@ class TemporalAttention(nnx.Module):
 class AttentionInflation(nnx.Module):
   """Attention-based inflation (Fig. 4c): `depth` temporal attention blocks in a row."""
 
-  def __init__(self, channels: int, text_dim: int, depth: int, *, head_dim, groups, dtype, rngs: nnx.Rngs):
+  def __init__(
+    self, channels: int, text_dim: int, depth: int, *, head_dim, groups, dtype, rngs: nnx.Rngs
+  ):
     self.blocks = nnx.List(
       [
-        TemporalAttention(channels, text_dim, head_dim=head_dim, groups=groups, dtype=dtype, rngs=rngs)
+        TemporalAttention(
+          channels, text_dim, head_dim=head_dim, groups=groups, dtype=dtype, rngs=rngs
+        )
         for _ in range(depth)
       ]
     )
 
   def __call__(self, x: Features, embedding=None, text=None, mask=None) -> Features:
+    """All blocks in a row."""
     for block in self.blocks:
       x = block(x, text, mask)
     return x

@@ -7,7 +7,7 @@ A workdir is enough to sample from, and sampling restores only what it needs (th
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import grain
@@ -105,19 +105,16 @@ class Trained:
   Attributes:
     experiment: how it was trained.
     step: how long.
+    rebuild: `(params, frozen) -> model`.
     params: averaged trainable weights.
     frozen: frozen weights.
   """
 
   experiment: Experiment
   step: int
+  rebuild: Callable[[weights.Weights, weights.Weights], nnx.Module]
   params: weights.Weights
   frozen: weights.Weights
-
-  def rebuild(self) -> nnx.Module:
-    """The model with its weights."""
-    abstract = nnx.eval_shape(lambda: build_model(self.experiment, nnx.Rngs(0)))
-    return weights.split(abstract)[0](self.params, self.frozen)
 
 
 def load_trained(
@@ -140,7 +137,7 @@ def load_trained(
       f"{workdir} holds a {experiment.stage!r} checkpoint; {' or '.join(map(repr, stages))} is needed here"
     )
   abstract = nnx.eval_shape(lambda: build_model(experiment, nnx.Rngs(0)))
-  _, params, frozen = weights.split(abstract)
+  rebuild, params, frozen = weights.split(abstract)
   with ocp.CheckpointManager(workdir / "checkpoints") as manager:
     try:
       restored = manager.restore(
@@ -151,7 +148,7 @@ def load_trained(
           frozen = checkpointer.restore(workdir / "frozen", frozen)
     except Exception as error:  # Orbax raises many kinds
       raise _unreadable(workdir, step, error) from error
-  return Trained(experiment, step, restored.ema, frozen)
+  return Trained(experiment, step, rebuild, restored.ema, frozen)
 
 
 def load_experiment(workdir: epath.PathLike, step: int | None = None) -> tuple[Experiment, int]:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from lumiere import weights
 from lumiere.data import loader, sources
 from lumiere.experiment import Experiment
+from lumiere.generation import Generator
 from lumiere.training import checkpoints, metrics, samples
 from lumiere.training import mesh as meshes
 from lumiere.training.optimizers import make_optimizer
@@ -111,7 +112,8 @@ def _run(
         bar.write(f"step {step}: held-out loss {values['eval/loss']:.4f}")
       if config.sample_every and (step == last or step % config.sample_every == 0):
         with report.timed("sample"):
-          samples.write(stage, rebuild, state.ema, frozen, step, workdir, writer)
+          generator = Generator(experiment, rebuild, state.ema, frozen)
+          samples.write(stage, generator, step, workdir, writer)
       if ends or step % config.checkpoint_every == 0:
         recent = check_finite(pending, recent, workdir)
         pending = None

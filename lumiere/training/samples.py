@@ -1,0 +1,59 @@
+"""Samples that training draws on its way: video files, and a contact sheet for people and TensorBoard."""
+
+import einops
+import jax
+import numpy as np
+from clu import metric_writers
+from etils import epath
+
+from lumiere import cascade
+from lumiere.data import frames, loader, sources
+from lumiere.generation import Generator
+from lumiere.training.stages import Stage
+
+
+def write(
+  stage: Stage,
+  generator: Generator,
+  step: int,
+  workdir: epath.PathLike,
+  writer: metric_writers.MetricWriter,
+):
+  """Samples for the first held-out examples, the same ones with the same noise every time.
+
+  Writes WORKDIR/samples/STEP/sheet.png, for video stages also one .mp4 an example. For super-resolution the sheet shows
+  condition, sample and truth one under the other.
+  """
+  experiment = stage.experiment
+  batch = held_out(stage, min(experiment.train.num_samples, experiment.train.batch_size))
+  truth = batch["video" if experiment.is_video else "image"]
+  keys = cascade.example_keys(experiment.seed, 0, len(truth))
+  conditioning = generator.encode_batch(batch)
+  shown = []
+  if experiment.is_super_resolution:
+    conditioning |= stage.low_res_conditioning(truth, jax.random.key(experiment.seed))
+    shown = [conditioning["low_res"]]
+  sampled = generator.sample(conditioning, truth.shape[1:], keys)
+  shown = [*shown, sampled, truth] if shown else [sampled]
+  rows = frames.to_uint8(np.stack([np.asarray(x) for x in shown], axis=1))
+  if not experiment.is_video:
+    rows = rows[:, :, None]
+  folder = epath.Path(workdir) / "samples" / str(step)
+  folder.mkdir(parents=True, exist_ok=True)
+  sheet = frames.contact_sheet(list(einops.rearrange(rows, "b n t h w c -> (b n) t h w c")))
+  frames.write_image(folder / "sheet.png", sheet)
+  if experiment.is_video:
+    for index, video in enumerate(frames.to_uint8(np.asarray(sampled))):
+      frames.write_video(folder / f"{index:02d}.mp4", video, experiment.data.fps)
+  writer.write_images(step, {"samples": sheet[None]})
+
+
+def held_out(stage: Stage, count: int) -> dict[str, np.ndarray]:
+  """The first examples of the validation split, as one batch."""
+  experiment = stage.experiment
+  source = sources.make_source(experiment.data, "validation")
+  options = dict(batch_size=count, seed=experiment.seed, shuffle=False)
+  batches = loader.make_loader(
+    source, **options, transforms=sources.transforms(experiment), process_index=0, process_count=1
+  )
+  return next(iter(batches))
