@@ -14,10 +14,10 @@ likely a level is in training, which levels sampling passes, and which number a 
 log-SNR is interpolated linearly.
 """
 
+import abc
 import dataclasses
 import functools
 import math
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -43,29 +43,38 @@ def resolution_shift(resolution: int, reference: int = 64) -> float:
   return 2 * math.log(reference / resolution)
 
 
-class Schedule(Protocol):
-  """What both schedules offer. Functions of arrays give jax arrays for jax arrays, else numpy float64."""
+class Schedule(abc.ABC):
+  """What both schedules offer. Functions of arrays give jax arrays for jax arrays, else numpy float64.
+
+  Attributes:
+    num_timesteps: scale of the number that networks embed.
+  """
 
   num_timesteps: int
 
+  @abc.abstractmethod
   def log_snr(self, time):
     """Log-SNR at a time in [0, 1]."""
 
+  @abc.abstractmethod
   def time(self, log_snr):
     """The inverse, clamped to [0, 1]."""
 
   def timestep(self, log_snr):
     """The number that networks embed, a float in [0, num_timesteps]."""
+    return self.num_timesteps * self.time(log_snr)
 
+  @abc.abstractmethod
   def sample_time(self, key: PRNGKeyArray, size: int) -> Float[Array, "b"]:
     """Times of a training batch."""
 
+  @abc.abstractmethod
   def sampling_log_snrs(self, num_steps: int) -> Float64[np.ndarray, "n"]:
     """The levels that sampling passes, num_steps + 1 of them, from noise to clean data (+inf)."""
 
 
 @dataclasses.dataclass(frozen=True)
-class CosineSchedule:
+class CosineSchedule(Schedule):
   """Equation (3).
 
   Attributes:
@@ -102,10 +111,6 @@ class CosineSchedule:
     angle = xp.arctan(xp.exp((self.log_snr_shift - log_snr) / 2))
     return xp.clip((angle - start) / (end - start), 0.0, 1.0)
 
-  def timestep(self, log_snr):
-    """See `Schedule`."""
-    return self.num_timesteps * self.time(log_snr)
-
   def sample_time(self, key: PRNGKeyArray, size: int) -> Float[Array, "b"]:
     """One random offset and equal distances, in random order: less variance than independent draws (VDM, appendix I.1)."""
     offset_key, order_key = jax.random.split(key)
@@ -119,7 +124,7 @@ class CosineSchedule:
 
 
 @dataclasses.dataclass(frozen=True)
-class DiscreteSchedule:
+class DiscreteSchedule(Schedule):
   """The N steps that public models were trained with; time is index / N.
 
   Attributes:
@@ -170,10 +175,6 @@ class DiscreteSchedule:
       -xp.asarray(log_snr), xp.asarray(-self.log_snrs), xp.arange(self.num_timesteps) * 1.0
     )
     return index / self.num_timesteps
-
-  def timestep(self, log_snr):
-    """See `Schedule`."""
-    return self.num_timesteps * self.time(log_snr)
 
   def sample_time(self, key: PRNGKeyArray, size: int) -> Float[Array, "b"]:
     """Each step is equally likely."""

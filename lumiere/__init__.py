@@ -1,5 +1,9 @@
 """The open Lumiere: text to video. `lumiere.Cascade` samples from trained checkpoints; train.py trains them."""
 
-from lumiere.cascade import Cascade
+from etils import epy
+
+# Lazily, so that a command line can check its flags before JAX is imported.
+with epy.lazy_api_imports(globals()):
+  from lumiere.cascade import Cascade
 
 __all__ = ["Cascade"]

@@ -118,7 +118,9 @@ class Cascade:
 def load_generator(workdir: epath.PathLike, stage: str, step: int | None = None) -> Generator:
   """A trained model of a stage, from its workdir; raises CheckpointError."""
   trained = checkpoints.load_trained(workdir, (stage,), step)
-  return Generator(trained.experiment, trained.rebuild, trained.params, trained.frozen)
+  return Generator(
+    trained.experiment, trained.step, trained.rebuild, trained.params, trained.frozen
+  )
 
 
 def example_keys(seed: int, first: int, count: int) -> jax.Array:

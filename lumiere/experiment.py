@@ -277,9 +277,9 @@ class Experiment:
   model: ImageUNetConfig
   data: DataConfig
   train: TrainConfig
-  diffusion: DiffusionConfig = DiffusionConfig()
-  optimizer: OptimizerConfig = OptimizerConfig()
-  sampling: SamplingConfig = SamplingConfig()
+  diffusion: DiffusionConfig = dataclasses.field(default_factory=DiffusionConfig)
+  optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+  sampling: SamplingConfig = dataclasses.field(default_factory=SamplingConfig)
   text: TextConfig | None = None
   temporal: TemporalConfig | None = None
   super_resolution: SuperResolutionConfig | None = None

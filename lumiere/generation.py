@@ -31,9 +31,11 @@ from stunet.stunet import check_num_frames
 class Generator:
   """A trained model with the ways to condition and to sample it."""
 
-  def __init__(self, experiment: Experiment, rebuild: Callable, params: Weights, frozen: Weights):
-    """`rebuild(params, frozen)` gives the model, as from `lumiere.weights.split`."""
-    self.experiment = experiment
+  def __init__(
+    self, experiment: Experiment, step: int, rebuild: Callable, params: Weights, frozen: Weights
+  ):
+    """`step`: how long it was trained; `rebuild(params, frozen)` gives the model, as `lumiere.weights.split` does."""
+    self.experiment, self.step = experiment, step
     self.schedule = experiment.diffusion.make_schedule()
     self._rebuild, self._weights = rebuild, (params, frozen)
     self._steps: dict[str, Callable] = {}

@@ -112,8 +112,8 @@ def _run(
         bar.write(f"step {step}: held-out loss {values['eval/loss']:.4f}")
       if config.sample_every and (step == last or step % config.sample_every == 0):
         with report.timed("sample"):
-          generator = Generator(experiment, rebuild, state.ema, frozen)
-          samples.write(stage, generator, step, workdir, writer)
+          generator = Generator(experiment, step, rebuild, state.ema, frozen)
+          samples.write(stage, generator, workdir, writer)
       if ends or step % config.checkpoint_every == 0:
         recent = check_finite(pending, recent, workdir)
         pending = None

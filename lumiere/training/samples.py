@@ -15,7 +15,6 @@ from lumiere.training.stages import Stage
 def write(
   stage: Stage,
   generator: Generator,
-  step: int,
   workdir: epath.PathLike,
   writer: metric_writers.MetricWriter,
 ):
@@ -38,14 +37,14 @@ def write(
   rows = frames.to_uint8(np.stack([np.asarray(x) for x in shown], axis=1))
   if not experiment.is_video:
     rows = rows[:, :, None]
-  folder = epath.Path(workdir) / "samples" / str(step)
+  folder = epath.Path(workdir) / "samples" / str(generator.step)
   folder.mkdir(parents=True, exist_ok=True)
   sheet = frames.contact_sheet(list(einops.rearrange(rows, "b n t h w c -> (b n) t h w c")))
   frames.write_image(folder / "sheet.png", sheet)
   if experiment.is_video:
     for index, video in enumerate(frames.to_uint8(np.asarray(sampled))):
       frames.write_video(folder / f"{index:02d}.mp4", video, experiment.data.fps)
-  writer.write_images(step, {"samples": sheet[None]})
+  writer.write_images(generator.step, {"samples": sheet[None]})
 
 
 def held_out(stage: Stage, count: int) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import numpy as np
 from flax import nnx
 
 from lumiere import weights
@@ -23,21 +24,14 @@ CONFIG = dict(
 
 def built(make, seed: int | None = None) -> nnx.Module:
   """`make()` compiled as one program; with a seed, noise on every weight: layers that start at zero would hide mistakes."""
-  rebuild, *abstract = weights.split(nnx.eval_shape(make))
-
-  def init():
-    params, frozen = weights.split(make())[1:]
-    if seed is None:
-      return params, frozen
-    leaves, structure = jax.tree.flatten((params, frozen))
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
-    noisy = [
-      leaf + 0.1 * jax.random.normal(key, leaf.shape)
-      for leaf, key in zip(leaves, keys, strict=True)
-    ]
-    return jax.tree.unflatten(structure, noisy)
-
-  return rebuild(*jax.jit(init)())
+  rebuild, *_ = weights.split(nnx.eval_shape(make))
+  values = jax.jit(lambda: weights.split(make())[1:])()
+  if seed is not None:
+    noise = np.random.default_rng(seed)
+    values = jax.tree.map(
+      lambda leaf: leaf + 0.1 * noise.normal(size=leaf.shape).astype(np.float32), values
+    )
+  return rebuild(*values)
 
 
 def image_unet(**changes) -> ImageUNet:
