@@ -27,6 +27,10 @@ def main():
       "--config is missing: give an experiment, such as --config=configs/t2i_tiny.py"
     )
   logging.set_verbosity(logging.INFO)
+  # Orbax reports each file it writes.
+  logging.get_absl_logger().addFilter(
+    lambda record: record.levelno > 20 or "orbax" not in record.pathname
+  )
   experiment = Experiment.from_config(_CONFIG.value)
   name = (
     config_flags.get_config_filename(flags.FLAGS["config"]).rsplit("/", 1)[-1].removesuffix(".py")

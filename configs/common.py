@@ -13,7 +13,9 @@ def tiny_clips(num_frames: int, resolution: int) -> ConfigDict:
       fps=8.0,
       data_dir="data",
       folder="",  # for dataset="video_folder"
-      options=dict(resolution=64, num_frames=16),
+      options=dict(
+        num_train=3072, num_held_out=256, resolution=64, num_frames=16, max_things=1, seed=0
+      ),
       num_workers=0,
     )
   )

@@ -26,10 +26,21 @@ def run(main):
 def _parse(argv):
   try:
     return flags.FLAGS(argv)
-  except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+  except (AttributeError, KeyError) as error:
+    if "--traceback" in argv:
+      raise
+    fail(f"no such field in the config: {_override_of(error, argv)}")
+  except (flags.Error, TypeError, ValueError, OSError) as error:
     if "--traceback" in argv:
       raise
     fail(str(error))
+
+
+def _override_of(error: Exception, argv) -> str:
+  """The --config.path=value that a complaint about a field is about."""
+  field = str(error).strip("'\"").split("\n")[0]
+  given = [arg for arg in argv if arg.startswith("--config.") and arg.split("=")[0].endswith(field)]
+  return given[0] if given else field
 
 
 def fail(message: str):
