@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 SHAPES = ("circle", "square", "triangle")
+NUM_SIDES = {"circle": 0, "square": 4, "triangle": 3}
 # Distance from the centre to the farthest point, for size 1.
 REACH = {"circle": 0.5, "square": 0.45 * math.sqrt(2), "triangle": 0.68}
 

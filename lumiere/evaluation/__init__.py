@@ -1,0 +1,1 @@
+"""Measurements of generated videos, without a pretrained judge."""
