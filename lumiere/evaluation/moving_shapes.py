@@ -32,18 +32,22 @@ class Verdict:
 
   @property
   def background(self) -> bool:
+    """Whether the background is as asked."""
     return self.found_background == self.asked_background
 
   @property
   def colour(self) -> bool:
+    """Whether the thing has the colour asked for."""
     return self.found.colour == self.asked.colour
 
   @property
   def shape(self) -> bool:
+    """Whether it is the shape asked for."""
     return self.found.shape == self.asked.shape
 
   @property
   def motion(self) -> bool:
+    """Whether it moves as asked."""
     return self.found.motion == self.asked.motion
 
   @property
