@@ -86,3 +86,21 @@ def _fill(template: nnx.State, tree: Weights) -> nnx.State:
     state, traverse_util.unflatten_dict({path: flat[tuple(map(str, path))] for path in keys})
   )
   return state
+
+
+class Seeds(nnx.Rngs):
+  """`nnx.Rngs` for building a model under a trace: the place in the stream is a Python number.
+
+  A counter that is itself traced makes Flax look up where it came from at every use, which takes time quadratic in the
+  size of the model.
+  """
+
+  def __init__(self, seed: int):
+    """A stream of keys from `seed`, for parameters."""
+    self.seed = seed
+    self.used = 0
+
+  def params(self) -> jax.Array:
+    """The next key."""
+    self.used += 1
+    return jax.random.fold_in(jax.random.key(self.seed), self.used)

@@ -136,7 +136,7 @@ def load_trained(
     raise CheckpointError(
       f"{workdir} holds a {experiment.stage!r} checkpoint; {' or '.join(map(repr, stages))} is needed here"
     )
-  abstract = nnx.eval_shape(lambda: build_model(experiment, nnx.Rngs(0)))
+  abstract = nnx.eval_shape(lambda: build_model(experiment, weights.Seeds(0)))
   rebuild, params, frozen = weights.split(abstract)
   with ocp.CheckpointManager(workdir / "checkpoints") as manager:
     try:

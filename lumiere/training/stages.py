@@ -14,9 +14,9 @@ from collections.abc import Mapping
 import einops
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lumiere import weights
 from lumiere.experiment import Experiment
 from lumiere.model import Model, build_model, drop_text
 from ssr.augmentation import augment, degrade, upsample
@@ -44,7 +44,7 @@ class Stage:
 
   def build(self) -> Model:
     """The freshly initialised model."""
-    return build_model(self.experiment, nnx.Rngs(self.experiment.seed))
+    return build_model(self.experiment, weights.Seeds(self.experiment.seed))
 
   def losses(
     self, model: Model, batch: Mapping[str, Array], key: PRNGKeyArray

@@ -22,16 +22,27 @@ CONFIG = dict(
 )
 
 
+def random_weights(abstract, seed: int):
+  """Values for every weight, none at zero: layers that start at zero would hide mistakes."""
+  rng = np.random.default_rng(seed)
+
+  def draw(path, leaf):
+    if path[-1].key == "kernel":
+      scale = np.prod(leaf.shape[:-1]) ** -0.5
+    else:
+      scale = 0.1
+    value = scale * rng.normal(size=leaf.shape) + (path[-1].key == "scale")
+    return value.astype(leaf.dtype)
+
+  return jax.tree_util.tree_map_with_path(draw, abstract)
+
+
 def built(make, seed: int | None = None) -> nnx.Module:
-  """`make()` compiled as one program; with a seed, noise on every weight: layers that start at zero would hide mistakes."""
-  rebuild, *_ = weights.split(nnx.eval_shape(make))
-  values = jax.jit(lambda: weights.split(make())[1:])()
-  if seed is not None:
-    noise = np.random.default_rng(seed)
-    values = jax.tree.map(
-      lambda leaf: leaf + 0.1 * noise.normal(size=leaf.shape).astype(np.float32), values
-    )
-  return rebuild(*values)
+  """`make()` as it starts; with a seed, with random weights everywhere."""
+  rebuild, params, frozen = weights.split(nnx.eval_shape(make))
+  if seed is None:
+    return rebuild(*jax.jit(lambda: weights.split(make())[1:])())
+  return rebuild(random_weights(params, seed), frozen)
 
 
 def image_unet(**changes) -> ImageUNet:
@@ -41,22 +52,31 @@ def image_unet(**changes) -> ImageUNet:
 
 @functools.cache
 def _image_unet(changes):
-  model = built(
-    lambda: ImageUNet(ImageUNetConfig(**CONFIG | dict(changes)), rngs=nnx.Rngs(0)), seed=0
-  )
-  rebuild, params, frozen = weights.split(model)
-  return lambda: rebuild(params, frozen)  # a fresh module each time: inflation freezes it in place
+  config = ImageUNetConfig(**CONFIG | dict(changes))
+  abstract = nnx.eval_shape(lambda: ImageUNet(config, rngs=weights.Seeds(0)))
+  rebuild, params, frozen = weights.split(abstract)
+  values = random_weights(params, seed=0)
+  return lambda: rebuild(values, frozen)  # a fresh module each time: inflation freezes it in place
 
 
 def video_unet(*factors: int, seed: int | None = None, **temporal) -> STUNet:
   """An inflated miniature; with a seed, its added weights have left their starting point."""
-  image = image_unet()
-  config = TemporalConfig(factors, **dict(head_dim=8) | temporal)
-  video = built(
-    lambda: inflate(ImageUNet(image.config, rngs=nnx.Rngs(0)), config, rngs=nnx.Rngs(1)), seed
+  rebuild, params, frozen = _inflated(factors, seed, tuple(sorted(temporal.items())))
+  return rebuild(params, frozen)
+
+
+@functools.cache
+def _inflated(factors, seed, temporal):
+  config = TemporalConfig(factors, **dict(head_dim=8) | dict(temporal))
+  make = lambda: inflate(
+    ImageUNet(ImageUNetConfig(**CONFIG), rngs=weights.Seeds(0)), config, rngs=weights.Seeds(1)
   )
-  rebuild, params, frozen = weights.split(video)
-  return rebuild(params, weights.merge(frozen, weights.split(image)[1], ("image",)))
+  rebuild, params, frozen = weights.split(nnx.eval_shape(make))
+  if seed is None:
+    params = jax.jit(lambda: weights.split(make())[1])()
+  else:
+    params = random_weights(params, seed)
+  return rebuild, params, weights.merge(frozen, weights.split(image_unet())[1], ("image",))
 
 
 def run(model: nnx.Module, *args):

@@ -18,6 +18,16 @@ def image_by_image(x, *rest):
   return jax.jit(lambda x: jax.lax.map(per_frame, jnp.moveaxis(x, 1, 0)).swapaxes(0, 1))(x)
 
 
+def unchanged(moved) -> list[str]:
+  """Names of the leaves that are False, but for keys' biases: softmax hides those up to rounding."""
+  names = [
+    "/".join(str(key.key) for key in path)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(moved)
+    if not leaf
+  ]
+  return [name for name in names if not name.endswith("key/bias")]
+
+
 @pytest.mark.parametrize(
   "factors,depth,conditioned",
   [
@@ -56,13 +66,7 @@ def test_only_temporal_leaves_are_parameters_and_all_of_them_get_gradients():
   rebuild, params, frozen = weights.split(video)
   x, *rest = inputs(2, 8, 8, 8)
   grads = jax.jit(jax.grad(lambda p, f: jnp.mean(rebuild(p, f)(x, *rest) ** 2)))(params, frozen)
-  still = [
-    "/".join(str(key.key) for key in path)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(grads)
-    if not float(jnp.abs(leaf).max()) > 0
-  ]
-  # A key's bias moves all scores of a query alike, so softmax hides it up to rounding; everything else must learn.
-  assert [name for name in still if not name.endswith("key/bias")] == []
+  assert unchanged(jax.tree.map(lambda leaf: bool(jnp.abs(leaf).max() > 0), grads)) == []
 
 
 def test_frozen_leaves_are_bit_identical_after_training():
@@ -70,7 +74,7 @@ def test_frozen_leaves_are_bit_identical_after_training():
   before = jax.tree.map(np.array, (params, frozen))
   optimizer = optax.adamw(1e-2, weight_decay=0.1)
   opt_state = optimizer.init(params)
-  x, *rest = inputs(1, 4, 8, 8)
+  x, *rest = inputs(1, 8, 8, 8)
 
   @jax.jit
   def step(params, frozen, opt_state):
@@ -82,12 +86,12 @@ def test_frozen_leaves_are_bit_identical_after_training():
     params, frozen, opt_state = step(params, frozen, opt_state)
   jax.tree.map(np.testing.assert_array_equal, before[1], jax.tree.map(np.array, frozen))
   moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before[0], jax.tree.map(np.array, params))
-  assert all(jax.tree.leaves(moved["up"]))
+  assert unchanged(moved) == []
 
 
 def test_optimizer_memory_follows_the_trainable_weights_only():
   _, params, frozen = weights.split(video_unet(2, 2))
-  moments = weights.count(optax.adam(1e-3).init(params))
+  moments = sum(leaf.size for leaf in jax.tree.leaves(optax.adam(1e-3).init(params)))
   assert moments == 2 * weights.count(params) + 1  # the count of steps
   assert weights.count(frozen) > 0
 

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from lumiere import weights
 from stunet.temporal import ConvInflation, TemporalAttention, TemporalDown, TemporalUp
@@ -39,13 +38,13 @@ def features(*shape: int):
 
 def test_convolution_inflation_reaches_one_frame_each_way():
   block = built(
-    lambda: ConvInflation(8, 0, groups=4, activation="silu", rngs=nnx.Rngs(0), **KINDS), seed=1
+    lambda: ConvInflation(8, 0, groups=4, activation="silu", rngs=weights.Seeds(0), **KINDS), seed=1
   )
   np.testing.assert_array_equal(influence(block, features(6, 4, 4)), band(6, 1))
 
 
 def test_attention_reaches_every_frame_of_its_place():
-  make = lambda: TemporalAttention(8, 0, head_dim=4, groups=8, rngs=nnx.Rngs(0), **KINDS)
+  make = lambda: TemporalAttention(8, 0, head_dim=4, groups=8, rngs=weights.Seeds(0), **KINDS)
   block = built(make, seed=1)
   x = features(6, 4, 4)
   assert influence(block, x).all()
@@ -57,7 +56,7 @@ def test_attention_reaches_every_frame_of_its_place():
 
 def test_attention_tells_frames_apart_by_position():
   block = built(
-    lambda: TemporalAttention(8, 0, head_dim=4, groups=4, rngs=nnx.Rngs(0), **KINDS), seed=1
+    lambda: TemporalAttention(8, 0, head_dim=4, groups=4, rngs=weights.Seeds(0), **KINDS), seed=1
   )
   x = features(6, 4, 4)
   assert float(jnp.abs(run(block, x[:, ::-1])[:, ::-1] - run(block, x)).max()) > 1e-3
@@ -65,18 +64,18 @@ def test_attention_tells_frames_apart_by_position():
 
 def test_down_centres_on_even_frames_and_up_on_their_pairs():
   x = features(6, 2, 2)
-  down = built(lambda: TemporalDown(8, rngs=nnx.Rngs(0), **KINDS), seed=1)
+  down = built(lambda: TemporalDown(8, rngs=weights.Seeds(0), **KINDS), seed=1)
   np.testing.assert_array_equal(influence(down, x), band(6, 1)[::2])
-  up = built(lambda: TemporalUp(8, rngs=nnx.Rngs(0), **KINDS), seed=1)
+  up = built(lambda: TemporalUp(8, rngs=weights.Seeds(0), **KINDS), seed=1)
   doubled = band(12, 1).reshape(12, 6, 2).any(-1)  # a doubled frame is seen through either copy
   np.testing.assert_array_equal(influence(up, x), doubled)
 
 
 def test_resizing_is_nearest_neighbour_at_the_start():
   x = features(6, 2, 2)
-  np.testing.assert_array_equal(TemporalDown(8, rngs=nnx.Rngs(0), **KINDS)(x), x[:, ::2])
+  np.testing.assert_array_equal(TemporalDown(8, rngs=weights.Seeds(0), **KINDS)(x), x[:, ::2])
   np.testing.assert_array_equal(
-    TemporalUp(8, rngs=nnx.Rngs(0), **KINDS)(x), jnp.repeat(x, 2, axis=1)
+    TemporalUp(8, rngs=weights.Seeds(0), **KINDS)(x), jnp.repeat(x, 2, axis=1)
   )
 
 
