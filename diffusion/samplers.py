@@ -27,7 +27,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float64, PRNGKeyArray
+from jaxtyping import Array, Float, Float64, Key
 
 from diffusion.objective import Denoiser, convert
 from diffusion.schedule import Schedule
@@ -173,7 +173,7 @@ def denoise_step(
   state: State,
   step: dict[str, Any],
   conditioning: Any,
-  key: PRNGKeyArray,
+  key: Key[Array, "..."],
   *,
   sampler: Sampler,
   prediction: str,
@@ -201,7 +201,7 @@ def denoise_step(
   return sampler.update(state, step, x0, noise)
 
 
-def fold_in(key: PRNGKeyArray, data) -> PRNGKeyArray:
+def fold_in(key: Key[Array, "..."], data) -> Key[Array, "..."]:
   """`jax.random.fold_in` of one key, or of one key an example [b]."""
   return (
     jax.vmap(jax.random.fold_in, (0, None))(key, data)
@@ -210,7 +210,7 @@ def fold_in(key: PRNGKeyArray, data) -> PRNGKeyArray:
   )
 
 
-def draw_noise(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "b ..."]:
+def draw_noise(key: Key[Array, "..."], shape: tuple[int, ...]) -> Float[Array, "b ..."]:
   """Standard normal noise of a batch, from one key, or from one key an example [b]."""
   if key.ndim:
     return jax.vmap(lambda k: jax.random.normal(k, shape[1:]))(key)
@@ -221,7 +221,7 @@ def sample(
   denoiser: Denoiser,
   noise: Float[Array, "b ..."],
   conditioning: Any,
-  key: PRNGKeyArray,
+  key: Key[Array, "..."],
   *,
   sampler: Sampler,
   schedule: Schedule,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Key, UInt8
 
 from lumiere.data import frames
 from lumiere.experiment import SamplingConfig
@@ -101,7 +101,7 @@ class Cascade:
     self,
     low_res: Float[jax.Array, "b t h w 3"],
     prompts: Sequence[str],
-    keys: jax.Array,
+    keys: Key[jax.Array, "b"],
     sampling: SamplingConfig | None = None,
     progress: bool = False,
   ) -> Float[jax.Array, "b t h2 w2 3"]:

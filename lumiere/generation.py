@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key
 from tqdm import tqdm
 
 from diffusion.guidance import classifier_free
@@ -65,7 +65,7 @@ class Generator:
     return jax.jit(lambda params, frozen, batch: self._rebuild(params, frozen).encode_text(batch))
 
   def condition_on(
-    self, low_res: Float[Array, "b ... h w c"], augmentation_level: float, keys: PRNGKeyArray
+    self, low_res: Float[Array, "b ... h w c"], augmentation_level: float, keys: Key[Array, "b"]
   ) -> Conditioning:
     """The super-resolution condition: upsampled, then noised once for the whole clip, before any window is cut.
 
@@ -86,7 +86,7 @@ class Generator:
     self,
     conditioning: Conditioning,
     shape: tuple[int, ...],
-    keys: PRNGKeyArray,
+    keys: Key[Array, "b"],
     sampling: SamplingConfig | None = None,
     progress: str = "",
   ) -> Float[Array, "b ..."]:
@@ -133,7 +133,7 @@ class Generator:
     state: State,
     row: Mapping[str, Any],
     conditioning: Conditioning,
-    keys: PRNGKeyArray,
+    keys: Key[Array, "b"],
   ) -> State:
     denoiser = self._rebuild(params, frozen).denoiser(self.schedule)
     if self.experiment.text:

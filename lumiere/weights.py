@@ -63,7 +63,10 @@ def merge(initialised: Weights, loaded: Weights, prefix: tuple[str, ...] = ()) -
   if problems:
     raise ValueError("the loaded weights do not fit the model: " + "; ".join(problems))
   return traverse_util.unflatten_dict(
-    {path: jnp.asarray(source.get(path, leaf), leaf.dtype) for path, leaf in target.items()}
+    {
+      path: jnp.asarray(source[path], leaf.dtype) if path in source else leaf
+      for path, leaf in target.items()
+    }
   )
 
 

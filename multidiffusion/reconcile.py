@@ -11,7 +11,7 @@ the frame's place in each window. With w = 1 it is the plain mean of Lumiere's s
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from multidiffusion.windows import WindowPlan
 
@@ -39,7 +39,10 @@ def reconcile(
 
 
 def add_window(
-  total: Float[Array, "b t ..."], window: Float[Array, "b w ..."], start, weight: Float[Array, "w"]
+  total: Float[Array, "b t ..."],
+  window: Float[Array, "b w ..."],
+  start,
+  weight: Float[ArrayLike, "w"],
 ) -> Float[Array, "b t ..."]:
   """Adds the weighted window to the sum, from frame `start` on, which may be traced."""
   length = window.shape[1]

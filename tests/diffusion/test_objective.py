@@ -1,0 +1,60 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffusion.objective import PREDICTIONS, Objective, convert
+from diffusion.schedule import CosineSchedule, alpha_sigma
+
+
+def process(seed=0):
+  keys = jax.random.split(jax.random.key(seed), 3)
+  x, eps = (jax.random.normal(key, (5, 4, 3)) for key in keys[:2])
+  log_snr = jax.random.uniform(keys[2], (5,), minval=-4, maxval=4)
+  alpha, sigma = (scale[:, None, None] for scale in alpha_sigma(log_snr))
+  truth = {"eps": eps, "v": alpha * eps - sigma * x, "x0": x}
+  return alpha * x + sigma * eps, log_snr, truth
+
+
+@pytest.mark.parametrize("source", PREDICTIONS)
+@pytest.mark.parametrize("target", PREDICTIONS)
+def test_every_prediction_gives_every_other(source, target):
+  z, log_snr, truth = process()
+  converted = convert(truth[source], z, log_snr, source, target)
+  np.testing.assert_allclose(converted, truth[target], atol=2e-5)
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_the_loss_of_a_constant_error_is_its_square(prediction):
+  x = jax.random.normal(jax.random.key(1), (6, 4, 4, 3))
+  schedule = CosineSchedule(-6.0, 6.0)
+
+  def denoiser(z, log_snr, conditioning):
+    alpha, sigma = (scale[:, None, None, None] for scale in alpha_sigma(log_snr))
+    eps = (z - alpha * conditioning) / sigma
+    return {"eps": eps, "v": alpha * eps - sigma * conditioning, "x0": conditioning}[
+      prediction
+    ] + 0.5
+
+  losses, log_snr = Objective(prediction).losses(denoiser, schedule, x, jax.random.key(2), x)
+  np.testing.assert_allclose(losses, 0.25, rtol=1e-3)
+  assert len(set(np.asarray(log_snr).tolist())) == 6
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_min_snr_weighs_the_same_x0_error_the_same_way(prediction):
+  log_snr = jnp.array([-3.0, 0.0, 1.0, 4.0])
+  snr = jnp.exp(log_snr)
+  # The squared error in the predicted quantity that an x0 error of 1 causes.
+  squared = {"eps": snr, "v": snr + 1, "x0": 1.0}[prediction]
+  weight = Objective(prediction, "min_snr", 5.0).weight(log_snr)
+  np.testing.assert_allclose(weight * squared, jnp.minimum(snr, 5.0), rtol=1e-6)
+
+
+def test_bad_settings_are_refused():
+  with pytest.raises(ValueError, match="prediction='noise'"):
+    Objective("noise")
+  with pytest.raises(ValueError, match="weighting='p2'"):
+    Objective(weighting="p2")
+  with pytest.raises(ValueError, match="min_snr_gamma=0"):
+    Objective(weighting="min_snr", min_snr_gamma=0.0)
