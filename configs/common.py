@@ -38,7 +38,7 @@ def tiny_image_unet() -> ConfigDict:
   """The miniature text-to-image U-Net: the same code as the paper-sized one with small numbers."""
   return ConfigDict(
     dict(
-      channels=(32, 64, 64),
+      channels=(16, 48, 64),
       num_res_blocks=1,
       attention_levels=(1, 2),
       text_dim=64,

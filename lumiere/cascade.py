@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from jaxtyping import Float, Key, UInt8
+from jaxtyping import ArrayLike, Float, Key, UInt8
 
 from lumiere.data import frames
 from lumiere.experiment import SamplingConfig
@@ -99,7 +99,7 @@ class Cascade:
 
   def upscale(
     self,
-    low_res: Float[jax.Array, "b t h w 3"],
+    low_res: Float[ArrayLike, "b t h w 3"],
     prompts: Sequence[str],
     keys: Key[jax.Array, "b"],
     sampling: SamplingConfig | None = None,

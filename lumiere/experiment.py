@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from diffusion.objective import Objective
 from diffusion.samplers import make_sampler
@@ -331,13 +332,15 @@ class Experiment:
     return jnp.dtype(self.dtype).type
 
   @classmethod
-  def from_config(cls, config: Mapping[str, Any]) -> "Experiment":
+  def from_config(cls, config: ConfigDict | Mapping[str, Any]) -> "Experiment":
     """Checks a ConfigDict (or a plain dict) and freezes it.
 
     Raises:
       ValueError: names the field, its value and what is accepted.
     """
-    return from_mapping(cls, config, "config")
+    return from_mapping(
+      cls, config.to_dict() if isinstance(config, ConfigDict) else config, "config"
+    )
 
   def to_json(self) -> dict[str, Any]:
     """A plain dict that `from_config` reads back."""
@@ -359,10 +362,8 @@ def from_mapping(cls: type, mapping: Mapping[str, Any], path: str):
     section = next(
       (t for t in _alternatives(fields[name].type) if dataclasses.is_dataclass(t)), None
     )
-    if section is not None and isinstance(value, Mapping) or hasattr(value, "to_dict"):
-      value = (
-        from_mapping(section, value, f"{path}.{name}") if section is not None else value.to_dict()
-      )
+    if section is not None and isinstance(value, Mapping):
+      value = from_mapping(section, value, f"{path}.{name}")
     values[name] = value
   try:
     return cls(**values)

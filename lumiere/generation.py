@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, ArrayLike, Float, Key
 from tqdm import tqdm
 
 from diffusion.guidance import classifier_free
@@ -55,7 +55,7 @@ class Generator:
       )
     return self.encode_batch(ByteTokenizer(text.max_length)(prompts))
 
-  def encode_batch(self, batch: Mapping[str, Array]) -> Conditioning:
+  def encode_batch(self, batch: Mapping[str, ArrayLike]) -> Conditioning:
     """Caption states of a loader's batch, from its tokens or its embeddings."""
     names = ("tokens", "mask", "text_embedding", "text_mask")
     return self._encode(*self._weights, {name: batch[name] for name in names if name in batch})
@@ -65,7 +65,7 @@ class Generator:
     return jax.jit(lambda params, frozen, batch: self._rebuild(params, frozen).encode_text(batch))
 
   def condition_on(
-    self, low_res: Float[Array, "b ... h w c"], augmentation_level: float, keys: Key[Array, "b"]
+    self, low_res: Float[ArrayLike, "b ... h w c"], augmentation_level: float, keys: Key[Array, "b"]
   ) -> Conditioning:
     """The super-resolution condition: upsampled, then noised once for the whole clip, before any window is cut.
 

@@ -137,7 +137,7 @@ def family(motion: str) -> str:
 
 def random_scene(rng: np.random.Generator, duration: float, max_things: int = 1) -> Scene:
   """Draws a scene in which everything stays in view for `duration` seconds; colours differ within it."""
-  count = rng.integers(1, max_things + 1)
+  count = int(rng.integers(1, max_things + 1))
   colours = rng.choice(list(COLOURS), count, replace=False)
   background = str(rng.choice(list(BACKGROUNDS)))
   return Scene(

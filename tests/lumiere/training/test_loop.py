@@ -1,0 +1,227 @@
+"""Training as a whole: resuming, stopping, failing, sharing work; all in one folder of prepared data."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from lumiere import weights
+from lumiere.data import sources
+from lumiere.training import checkpoints, loop
+from lumiere.training.mesh import make_mesh, replicate, shard_batch
+from lumiere.training.optimizers import make_optimizer
+from lumiere.training.stages import Stage
+from lumiere.training.state import init_state
+from lumiere.training.step import make_train_step
+from tests.lumiere.training.experiments import micro, micro_config
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+  """Prepared once."""
+  folder = tmp_path_factory.mktemp("data")
+  sources.make_source(micro("t2i", folder).data, "train")
+  return folder
+
+
+def saved(workdir, step):
+  """Everything in a checkpoint, as numpy, and the loader's place."""
+  manager = checkpoints.Checkpoints(workdir)
+  with manager:
+    folder = workdir / "checkpoints" / str(step)
+    place = sorted(path.read_bytes() for path in (folder / "data").rglob("*") if path.is_file())
+  trees = {}
+  import orbax.checkpoint as ocp
+
+  for part in ("params", "ema", "opt_state"):
+    with ocp.StandardCheckpointer() as checkpointer:
+      trees[part] = checkpointer.restore(folder / part)
+  return jax.tree.map(np.asarray, trees), place
+
+
+def assert_same(first, second):
+  jax.tree.map(np.testing.assert_array_equal, first[0], second[0])
+  assert first[1] == second[1]
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(data_dir, tmp_path_factory):
+  """A finished run of four steps."""
+  workdir = tmp_path_factory.mktemp("runs") / "t2i"
+  loop.train(micro("t2i", data_dir, eval_every=4, sample_every=4), workdir)
+  return workdir
+
+
+def test_a_run_leaves_checkpoints_scalars_and_samples(uninterrupted):
+  assert (uninterrupted / "samples" / "4" / "sheet.png").stat().st_size > 100
+  assert list(uninterrupted.glob("events.out.tfevents*"))
+  assert sorted(path.name for path in (uninterrupted / "checkpoints").iterdir()) == ["2", "4"]
+  trained = checkpoints.load_trained(uninterrupted, ("t2i",))
+  assert trained.step == 4
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained.params))
+
+
+def test_sigterm_saves_and_the_same_command_goes_on_bit_for_bit(
+  data_dir, uninterrupted, tmp_path, monkeypatch
+):
+  make = loop.make_train_step
+
+  def interrupting(*args):
+    step, calls = make(*args), []
+
+    def once(*step_args):
+      calls.append(1)
+      if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGTERM)
+      return step(*step_args)
+
+    return once
+
+  experiment = micro("t2i", data_dir)
+  with monkeypatch.context() as patch:
+    patch.setattr(loop, "make_train_step", interrupting)
+    loop.train(experiment, tmp_path)
+  with checkpoints.Checkpoints(tmp_path) as manager:
+    assert manager.latest_step == 3
+  loop.train(experiment, tmp_path)
+  assert_same(saved(tmp_path, 4), saved(uninterrupted, 4))
+
+
+def test_kill_9_and_resume_equals_one_run_bit_for_bit(data_dir, tmp_path):
+  """Four steps at once, and two, a SIGKILL, two more, each in processes of their own."""
+  config = micro_config("t2i", data_dir)
+  config.train.checkpoint_every = 2
+  script = tmp_path / "run.py"
+  # Slow steps leave time to be killed after the first checkpoint and before the last step.
+  script.write_text(
+    "import json, sys, time\n"
+    "from lumiere.experiment import Experiment\n"
+    "from lumiere.training import loop\n"
+    f"config = json.loads({json.dumps(config.to_json())!r})\n"
+    "if len(sys.argv) > 2:\n"
+    "  finite = loop.check_finite\n"
+    "  loop.check_finite = lambda *args: (time.sleep(3), finite(*args))[1]\n"
+    "loop.train(Experiment.from_config(config), sys.argv[1])\n"
+  )
+  environment = os.environ | {"PYTHONPATH": os.getcwd(), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+  run = lambda *args: subprocess.Popen(
+    [sys.executable, script, *map(str, args)], env=environment, stderr=subprocess.DEVNULL
+  )
+  whole, parts = tmp_path / "whole", tmp_path / "parts"
+  victim = run(parts, "slow")
+  deadline = time.time() + 240
+  while not (parts / "checkpoints" / "2").exists():
+    assert victim.poll() is None and time.time() < deadline
+    time.sleep(0.05)
+  victim.send_signal(signal.SIGKILL)
+  victim.wait()
+  assert not (parts / "checkpoints" / "4").exists()
+  assert run(parts).wait() == 0
+  assert run(whole).wait() == 0
+  assert_same(saved(parts, 4), saved(whole, 4))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
+  data_dir, tmp_path, monkeypatch
+):
+  make = loop.make_train_step
+
+  def poisoned(*args):
+    step = make(*args)
+
+    def train_step(state, frozen, batch):
+      before = int(state.step)
+      state, metrics = step(state, frozen, batch)
+      bad = metrics.loss.replace(total=metrics.loss.total * np.float32(np.nan))
+      return state, metrics.replace(loss=bad) if before == 2 else metrics
+
+    return train_step
+
+  monkeypatch.setattr(loop, "make_train_step", poisoned)
+  with pytest.raises(loop.TrainingError, match="not finite at step 3.*step 2: loss 0|1"):
+    loop.train(micro("t2i", data_dir), tmp_path)
+  assert np.load(tmp_path / "not_finite" / "batch_3.npz")["image"].shape == (8, 8, 8, 3)
+  with checkpoints.Checkpoints(tmp_path) as manager:
+    assert manager.latest_step == 2
+
+
+def test_a_step_on_eight_devices_is_that_of_one(data_dir):
+  experiment = micro("t2i", data_dir)
+  batch = next(iter(loop.make_loader(experiment, "train", num_epochs=None)))
+  stage = Stage(experiment)
+  optimizer = make_optimizer(experiment.optimizer, 4)
+  results = []
+  for devices in (jax.devices(), jax.devices()[:1]):
+    mesh = make_mesh(devices)
+    rebuild, params, frozen = loop.initial_weights(stage, None)
+    with jax.set_mesh(mesh):
+      state, frozen = replicate((init_state(params, optimizer), frozen), mesh)
+      step = make_train_step(stage, rebuild, optimizer)
+      for _ in range(2):
+        state, metrics = step(state, frozen, shard_batch(batch, mesh))
+    results.append((float(metrics.loss.compute()), jax.tree.map(np.asarray, state.params)))
+  assert len(jax.devices()) == 8
+  assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
+  # Adam divides by the gradient's size, which makes rounding of tiny gradients visible.
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), results[0][1], results[1][1]
+  )
+
+
+def test_another_experiment_in_the_same_workdir_is_refused(data_dir, uninterrupted):
+  config = micro_config("t2i", data_dir)
+  config.model.channels = (8, 16)
+  from lumiere.experiment import Experiment
+
+  with pytest.raises(ValueError, match="config.model differs from the run in"):
+    loop.train(Experiment.from_config(config), uninterrupted)
+
+
+def test_a_video_stage_needs_its_image_run(data_dir, uninterrupted, tmp_path):
+  with pytest.raises(ValueError, match="config.init_from is empty.*'t2i'"):
+    loop.train(micro("stunet", data_dir), tmp_path)
+  with pytest.raises(checkpoints.CheckpointError, match="'t2i' checkpoint.*'ssr_image'"):
+    loop.train(micro("ssr", data_dir, uninterrupted), tmp_path)
+
+
+def test_a_batch_that_does_not_split_over_the_devices_is_refused(data_dir, tmp_path):
+  config = micro_config("t2i", data_dir)
+  config.train.batch_size = 6
+  from lumiere.experiment import Experiment
+
+  with pytest.raises(ValueError, match="batch_size=6 must be a multiple of 8"):
+    loop.train(Experiment.from_config(config), tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(uninterrupted, tmp_path):
+  import shutil
+
+  shutil.copytree(uninterrupted, tmp_path / "run")
+  for path in (tmp_path / "run" / "checkpoints" / "4" / "ema").rglob("*"):
+    if path.is_file():
+      path.write_bytes(b"damaged")
+  with pytest.raises(checkpoints.CheckpointError, match="step 4 in .* cannot be read"):
+    checkpoints.load_trained(tmp_path / "run", ("t2i",))
+
+
+def test_checkpoints_that_are_not_there_are_explained(uninterrupted, tmp_path):
+  for workdir, step, message in (
+    (tmp_path / "nowhere", None, "does not exist"),
+    (tmp_path, None, "holds no checkpoint"),
+    (uninterrupted, 3, "no checkpoint of step 3; it has 2, 4"),
+  ):
+    with pytest.raises(checkpoints.CheckpointError, match=message):
+      checkpoints.load_trained(workdir, ("t2i",), step)
+
+
+def test_parameters_of_a_run_are_the_averaged_ones(uninterrupted):
+  trees, _ = saved(uninterrupted, 4)
+  trained = checkpoints.load_trained(uninterrupted, ("t2i",))
+  jax.tree.map(np.testing.assert_array_equal, trees["ema"], trained.params)
+  assert weights.count(trained.params) == weights.count(trees["params"])
