@@ -364,7 +364,7 @@ def from_mapping(cls: type, mapping: Mapping[str, Any], path: str):
     )
     if section is not None and isinstance(value, Mapping):
       value = from_mapping(section, value, f"{path}.{name}")
-    values[name] = value
+    values[name] = tuple(value) if isinstance(value, list) else value  # JSON has no tuples
   try:
     return cls(**values)
   except ValueError as error:

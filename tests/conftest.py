@@ -1,14 +1,29 @@
-"""Every test sees eight virtual CPU devices, and programs that compile fast rather than run fast."""
+"""Every test sees eight virtual CPU devices, and programs that compile fast rather than run fast.
+
+As environment variables, so that the processes which tests start see the same.
+"""
 
 import os
+import shutil
+import sys
+import tempfile
 
-# Before the first import of jax: the backend reads these once.
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import pytest
 
-import jax
+assert "jax" not in sys.modules, "JAX reads its settings when it is first imported"
+os.environ |= dict(
+  JAX_PLATFORMS="cpu",
+  JAX_NUM_CPU_DEVICES="8",
+  JAX_NUMPY_RANK_PROMOTION="raise",
+  # Tests run each program once or twice: compiling is what they wait for.
+  JAX_DISABLE_MOST_OPTIMIZATIONS="1",
+  JAX_COMPILATION_CACHE_DIR=tempfile.mkdtemp(prefix="lumiere_tests_"),
+  TF_CPP_MIN_LOG_LEVEL="3",
+)
 
-jax.config.update("jax_num_cpu_devices", 8)
-jax.config.update("jax_numpy_rank_promotion", "raise")
-# Tests run each program once or twice: compiling is what they wait for.
-jax.config.update("jax_disable_most_optimizations", True)
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache():
+  """Programs that several tests compile are compiled once; they end with the tests."""
+  yield
+  shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)

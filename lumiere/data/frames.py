@@ -3,12 +3,13 @@
 Inside the project videos are float in [-1, 1]; `to_float` and `to_uint8` are the border.
 """
 
-import pathlib
+import io
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import av
 import numpy as np
+from etils import epath
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
@@ -54,7 +55,7 @@ def _area_weights(before: int, after: int) -> Float[np.ndarray, "after before"]:
   return (np.maximum(overlap, 0) * after / before).astype(np.float32)
 
 
-def decode(path: str | pathlib.Path) -> Iterator[tuple[float, UInt8[np.ndarray, "h w 3"]]]:
+def decode(path: epath.PathLike) -> Iterator[tuple[float, UInt8[np.ndarray, "h w 3"]]]:
   """Frames of a video file in order of presentation, each with its time in seconds.
 
   Raises:
@@ -69,7 +70,7 @@ def decode(path: str | pathlib.Path) -> Iterator[tuple[float, UInt8[np.ndarray, 
         yield float(frame.time), frame.to_ndarray(format="rgb24")
 
 
-def write_video(path: str | pathlib.Path, video: UInt8[np.ndarray, "t h w 3"], fps: float | int):
+def write_video(path: epath.PathLike, video: UInt8[np.ndarray, "t h w 3"], fps: float | int):
   """Writes a video; the same frames give the same bytes.
 
   Small videos are enlarged by repeating pixels. `.png` is a folder of numbered frames, in their own size.
@@ -83,7 +84,7 @@ def write_video(path: str | pathlib.Path, video: UInt8[np.ndarray, "t h w 3"], f
     ValueError: for another suffix.
     OSError: if the path cannot be written.
   """
-  path = pathlib.Path(path)
+  path = epath.Path(path)
   check_format(path.suffix.removeprefix("."))
   if path.suffix == ".png":
     path.mkdir(parents=True, exist_ok=True)
@@ -93,20 +94,23 @@ def write_video(path: str | pathlib.Path, video: UInt8[np.ndarray, "t h w 3"], f
   video = enlarge(video, MIN_SIDE)
   path.parent.mkdir(parents=True, exist_ok=True)
   if path.suffix == ".mp4":
-    _write_mp4(path, video, fps)
+    path.write_bytes(_mp4(video, fps))
     return
   pages, tick, options = [Image.fromarray(frame) for frame in video], 1, dict(lossless=True)
   if path.suffix == ".gif":  # counts in hundredths of a second; dithering would flicker
     pages, tick, options = [page.quantize(256, dither=Image.Dither.NONE) for page in pages], 10, {}
   ends = np.rint(np.arange(len(video) + 1) * (1000 / tick) / fps) * tick
   durations = np.diff(ends).astype(int).tolist()
-  pages[0].save(path, save_all=True, append_images=pages[1:], duration=durations, loop=0, **options)
+  buffer, options = io.BytesIO(), options | dict(format=path.suffix[1:], duration=durations, loop=0)
+  pages[0].save(buffer, save_all=True, append_images=pages[1:], **options)
+  path.write_bytes(buffer.getvalue())
 
 
-def _write_mp4(path: pathlib.Path, video: UInt8[np.ndarray, "t h w 3"], fps: float | int):
+def _mp4(video: UInt8[np.ndarray, "t h w 3"], fps: float | int) -> bytes:
   odd = [(0, 0), *((0, side % 2) for side in video.shape[1:3]), (0, 0)]
   video = np.pad(video, odd, mode="edge")  # 4:2:0 needs even sides
-  with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+  buffer = io.BytesIO()
+  with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
     stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
     stream.height, stream.width = video.shape[1:3]
     stream.pix_fmt, stream.options = "yuv420p", {"crf": "12", "preset": "medium"}
@@ -116,6 +120,7 @@ def _write_mp4(path: pathlib.Path, video: UInt8[np.ndarray, "t h w 3"], fps: flo
         stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"))
       )
     container.mux(stream.encode())
+  return buffer.getvalue()
 
 
 def check_format(name: str):
@@ -124,9 +129,11 @@ def check_format(name: str):
     raise ValueError(f"format={name!r} must be one of {', '.join(FORMATS)}")
 
 
-def write_image(path: str | pathlib.Path, image: UInt8[np.ndarray, "h w 3"]):
+def write_image(path: epath.PathLike, image: UInt8[np.ndarray, "h w 3"]):
   """Writes a PNG, whatever the suffix."""
-  Image.fromarray(image).save(path, format="PNG")
+  buffer = io.BytesIO()
+  Image.fromarray(image).save(buffer, format="PNG")
+  epath.Path(path).write_bytes(buffer.getvalue())
 
 
 def enlarge(
@@ -138,7 +145,7 @@ def enlarge(
 
 
 def contact_sheet(
-  videos: Sequence[UInt8[np.ndarray, "t h w 3"]],
+  videos: Sequence[UInt8[np.ndarray, "_t _h _w 3"]],
   captions: Sequence[str] = (),
   columns: int = 8,
   side: int = 96,

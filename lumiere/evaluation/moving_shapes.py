@@ -57,7 +57,7 @@ class Verdict:
 
 
 def judge(
-  videos: Sequence[UInt8[np.ndarray, "t h w 3"]], captions: Sequence[str], fps: float | int
+  videos: Sequence[UInt8[np.ndarray, "_t _h _w 3"]], captions: Sequence[str], fps: float | int
 ) -> list[Verdict]:
   """Judges each video.
 

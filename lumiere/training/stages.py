@@ -66,7 +66,9 @@ class Stage:
     objective = experiment.diffusion.make_objective()
     return objective.losses(model.denoiser(schedule), schedule, x, loss_key, conditioning)
 
-  def low_res_conditioning(self, x: Float[ArrayLike, "b ... c"], key: PRNGKeyArray) -> dict[str, Array]:
+  def low_res_conditioning(
+    self, x: Float[ArrayLike, "b ... c"], key: PRNGKeyArray
+  ) -> dict[str, Array]:
     """The condition that training makes from a target: degraded, upsampled, noised at a level drawn from U(0, 1)."""
     degrade_key, level_key, noise_key = jax.random.split(key, 3)
     factor = self.experiment.super_resolution.factor

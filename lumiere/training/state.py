@@ -22,7 +22,7 @@ class TrainState:
     opt_state: optimizer state.
   """
 
-  step: Int[Array, ""]
+  step: Int[Array | jax.ShapeDtypeStruct, ""]
   params: Weights
   ema: Weights
   opt_state: optax.OptState

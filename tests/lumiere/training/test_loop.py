@@ -1,6 +1,5 @@
 """Training as a whole: resuming, stopping, failing, sharing work; all in one folder of prepared data."""
 
-import json
 import os
 import signal
 import subprocess
@@ -35,7 +34,7 @@ def saved(workdir, step):
   manager = checkpoints.Checkpoints(workdir)
   with manager:
     folder = workdir / "checkpoints" / str(step)
-    place = sorted(path.read_bytes() for path in (folder / "data").rglob("*") if path.is_file())
+    place = sorted(path.read_bytes() for path in (folder / "data").rglob("*.json"))
   trees = {}
   import orbax.checkpoint as ocp
 
@@ -93,8 +92,8 @@ def test_sigterm_saves_and_the_same_command_goes_on_bit_for_bit(
   assert_same(saved(tmp_path, 4), saved(uninterrupted, 4))
 
 
-def test_kill_9_and_resume_equals_one_run_bit_for_bit(data_dir, tmp_path):
-  """Four steps at once, and two, a SIGKILL, two more, each in processes of their own."""
+def test_kill_9_and_resume_equals_one_run_bit_for_bit(data_dir, uninterrupted, tmp_path):
+  """Two steps, a SIGKILL, two more, each in a process of its own, against four steps in this one."""
   config = micro_config("t2i", data_dir)
   config.train.checkpoint_every = 2
   script = tmp_path / "run.py"
@@ -103,17 +102,20 @@ def test_kill_9_and_resume_equals_one_run_bit_for_bit(data_dir, tmp_path):
     "import json, sys, time\n"
     "from lumiere.experiment import Experiment\n"
     "from lumiere.training import loop\n"
-    f"config = json.loads({json.dumps(config.to_json())!r})\n"
+    f"config = json.loads({config.to_json()!r})\n"
     "if len(sys.argv) > 2:\n"
     "  finite = loop.check_finite\n"
     "  loop.check_finite = lambda *args: (time.sleep(3), finite(*args))[1]\n"
     "loop.train(Experiment.from_config(config), sys.argv[1])\n"
   )
-  environment = os.environ | {"PYTHONPATH": os.getcwd(), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+  environment = os.environ | {"PYTHONPATH": os.getcwd()}
   run = lambda *args: subprocess.Popen(
-    [sys.executable, script, *map(str, args)], env=environment, stderr=subprocess.DEVNULL
+    [sys.executable, script, *map(str, args)],
+    env=environment,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL,
   )
-  whole, parts = tmp_path / "whole", tmp_path / "parts"
+  parts = tmp_path / "parts"
   victim = run(parts, "slow")
   deadline = time.time() + 240
   while not (parts / "checkpoints" / "2").exists():
@@ -123,8 +125,7 @@ def test_kill_9_and_resume_equals_one_run_bit_for_bit(data_dir, tmp_path):
   victim.wait()
   assert not (parts / "checkpoints" / "4").exists()
   assert run(parts).wait() == 0
-  assert run(whole).wait() == 0
-  assert_same(saved(parts, 4), saved(whole, 4))
+  assert_same(saved(parts, 4), saved(uninterrupted, 4))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
