@@ -30,7 +30,14 @@ def tiny_text() -> ConfigDict:
 def tiny_optimizer(learning_rate: float) -> ConfigDict:
   """Adam for a run of minutes: short warm-up, cosine down to zero."""
   return ConfigDict(
-    dict(name="adam", learning_rate=learning_rate, warmup_steps=50, decay="cosine", clip_norm=1.0)
+    dict(
+      name="adam",
+      learning_rate=learning_rate,
+      b2=0.999,
+      warmup_steps=50,
+      decay="cosine",
+      clip_norm=1.0,
+    )
   )
 
 

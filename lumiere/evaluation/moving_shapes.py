@@ -10,6 +10,7 @@ is the one that the video shows; `sweep` is the distance that a corner travels i
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -21,13 +22,22 @@ from lumiere.evaluation.tracking import Track, track
 PHASES = np.arange(48) * 2 * np.pi / 48
 
 
+class Found(NamedTuple):
+  """The thing seen in a video; None where there is nothing to see."""
+
+  shape: str | None
+  colour: str | None
+  motion: str | None
+  speed: str | None
+
+
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-  """What was found in one video, and what its caption asked for; None where nothing was found."""
+  """What was found in one video, and what its caption asked for."""
 
   asked: Implied
   asked_background: str
-  found: Implied
+  found: Found
   found_background: str
 
   @property
@@ -78,7 +88,7 @@ def judge(
       raise ValueError(f"a video of {len(video)} frame has no motion to judge")
     seen = track(video)
     motion, speed = find_motion(seen, fps)
-    found = Implied(seen.shape, seen.colour, motion, speed)
+    found = Found(seen.shape, seen.colour, motion, speed)
     verdicts.append(Verdict(meaning.things[0], meaning.background, found, seen.background))
   return verdicts
 
