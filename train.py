@@ -31,7 +31,7 @@ def main():
   logging.get_absl_logger().addFilter(
     lambda record: record.levelno > 20 or "orbax" not in record.pathname
   )
-  experiment = Experiment.from_config(_CONFIG.value)
+  experiment = Experiment.from_config(_CONFIG.value.copy_and_resolve_references())
   name = (
     config_flags.get_config_filename(flags.FLAGS["config"]).rsplit("/", 1)[-1].removesuffix(".py")
   )

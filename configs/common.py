@@ -12,10 +12,11 @@ def tiny_clips(num_frames: int, resolution: int) -> ConfigDict:
       resolution=resolution,
       fps=8.0,
       data_dir="data",
-      folder="",  # for dataset="video_folder"
-      options=dict(
+      moving_shapes=dict(
         num_train=3072, num_held_out=256, resolution=64, num_frames=16, max_things=1, seed=0
       ),
+      folder="",  # for dataset="video_folder"
+      video_folder=dict(num_frames=16, resolution=64),
       num_workers=0,
     )
   )

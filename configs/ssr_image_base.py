@@ -38,7 +38,7 @@ def get_config() -> ConfigDict:
     schedule=dict(name="cosine", log_snr_shift=-5.545), prediction="v", weighting="uniform"
   )
   config.data.resolution = 1024  # paper
-  config.data.options = dict(num_frames=80, resolution=1024)
+  config.data.video_folder = dict(num_frames=80, resolution=1024)
   config.optimizer.name = "adam"  # Imagen's super-resolution
   config.sampling = dict(
     sampler="ddim",

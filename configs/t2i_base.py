@@ -49,7 +49,7 @@ def get_config() -> ConfigDict:
     fps=16.0,  # paper
     data_dir="data",
     folder="videos",  # yours
-    options=dict(num_frames=80, resolution=128),
+    video_folder=dict(num_frames=80, resolution=128),
     num_workers=16,
   )
   config.optimizer = dict(

@@ -38,9 +38,12 @@ def _parse(argv):
 
 def _override_of(error: Exception, argv) -> str:
   """The --config.path=value that a complaint about a field is about."""
-  field = str(error).strip("'\"").split("\n")[0]
-  given = [arg for arg in argv if arg.startswith("--config.") and arg.split("=")[0].endswith(field)]
-  return given[0] if given else field
+  # Complaints quote the field, some with a hint after it, some quoted once more.
+  text = str(error).replace("\\n", "\n").replace("\\'", "'").strip("'\"")
+  field, *hint = text.split("\n")
+  field = field.strip("'\"")
+  given = [arg for arg in argv if arg.startswith("--config.") and field in arg.split("=")[0]]
+  return ". ".join([given[0] if given else field, *hint])
 
 
 def fail(message: str):

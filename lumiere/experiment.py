@@ -36,7 +36,8 @@ class DataConfig:
     fps: frames per second of the clips.
     data_dir: where prepared datasets are kept.
     folder: video_folder: the folder of videos and captions.
-    options: further settings of the dataset's builder.
+    moving_shapes: further settings of that dataset's builder, `MovingShapesConfig`.
+    video_folder: further settings of that one's, `VideoFolderConfig`; clips are stored in these frames and pixels.
     num_workers: loader processes; 0 loads in the training process.
   """
 
@@ -46,7 +47,8 @@ class DataConfig:
   fps: float = 8.0
   data_dir: str = "data"
   folder: str = ""
-  options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  moving_shapes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  video_folder: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   num_workers: int = 0
 
   def __post_init__(self):
@@ -368,9 +370,17 @@ def from_mapping(cls: type, mapping: Mapping[str, Any], path: str):
   try:
     return cls(**values)
   except ValueError as error:
-    raise ValueError(str(error) if str(error).startswith(path) else f"{path}: {error}") from error
+    raise ValueError(_placed(path, str(error))) from error
   except TypeError as error:
     raise ValueError(f"{path}: {error}") from error
+
+
+def _placed(path: str, message: str) -> str:
+  """The message with the path of what it is about in front: config.train.num_steps=0 must be ..."""
+  root, _, section = path.partition(".")
+  if message.startswith(f"{path}.") or message.startswith(f"{path}:"):
+    return message
+  return f"{root}.{message}" if message.startswith(f"{section}.") else f"{path}: {message}"
 
 
 def _alternatives(annotation) -> tuple:

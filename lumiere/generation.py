@@ -74,7 +74,7 @@ class Generator:
       augmentation_level: noise level in [0, 1].
       keys: one an example.
     """
-    upsampled = upsample(low_res, self.experiment.super_resolution.factor)
+    upsampled = upsample(jnp.asarray(low_res), self.experiment.super_resolution.factor)
     level = jnp.full(len(low_res), augmentation_level, jnp.float32)
     noise = draw_noise(keys, upsampled.shape)
     return {

@@ -27,3 +27,6 @@ def compilation_cache():
   """Programs that several tests compile are compiled once; they end with the tests."""
   yield
   shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
+
+from tests.lumiere.training.runs import runs, video_files  # noqa: E402, F401  (imports JAX)

@@ -106,9 +106,9 @@ def make_loader(
     raise ValueError(f"num_epochs={num_epochs} must be 1 or more, or None for no end")
   if num_workers < 0:
     raise ValueError(f"num_workers={num_workers} must be 0 or more")
-  if len(source) < batch_size:
+  if len(source) * (num_epochs or batch_size) < batch_size:
     raise ValueError(
-      f"batch_size={batch_size} must be at most {len(source)}, the number of examples in the data"
+      f"batch_size={batch_size} must be at most {len(source) * (num_epochs or 1)}, the number of examples in the data"
     )
   examples = grain.MapDataset.source(source).seed(seed)
   if shuffle:

@@ -13,13 +13,19 @@ def make_source(config: DataConfig, split: str):
     ValueError: names the config field that does not fit the dataset.
   """
   if config.dataset == "moving_shapes":
-    builder = moving_shapes.load_or_prepare(config.data_dir, fps=config.fps, **config.options)
+    builder = moving_shapes.load_or_prepare(config.data_dir, fps=config.fps, **config.moving_shapes)
   else:
     builder = video_folder.load_or_prepare(
       config.folder,
       config.data_dir,
       fps=config.fps,
-      **{"num_frames": config.num_frames, "resolution": config.resolution} | dict(config.options),
+      **{"num_frames": config.num_frames, "resolution": config.resolution}
+      | dict(config.video_folder),
+    )
+  if split not in builder.info.splits:
+    raise ValueError(
+      f"config.data: {config.dataset} in {config.folder or config.data_dir} has no {split!r} split, only "
+      f"{', '.join(builder.info.splits)}; a folder needs clips of two files or more for one"
     )
   return builder.as_data_source(split=split)
 

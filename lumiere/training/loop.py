@@ -49,6 +49,10 @@ def train(experiment: Experiment, workdir: epath.PathLike):
   with checkpoints.Checkpoints(workdir, experiment.train.max_checkpoints) as manager:
     check_same_experiment(workdir, manager, experiment)
     batches = iter(make_loader(experiment, "train", num_epochs=None))
+    if experiment.train.eval_every or experiment.train.sample_every:
+      sources.make_source(
+        experiment.data, "validation"
+      )  # that it is missing is said now, not hours later
     with jax.set_mesh(mesh):
       _run(stage, workdir, manager, batches, mesh, warm_start)
 

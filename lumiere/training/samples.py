@@ -2,6 +2,7 @@
 
 import einops
 import jax
+import jax.numpy as jnp
 import numpy as np
 from clu import metric_writers
 from etils import epath
@@ -30,7 +31,7 @@ def write(
   conditioning = generator.encode_batch(batch)
   shown = []
   if experiment.is_super_resolution:
-    conditioning |= stage.low_res_conditioning(truth, jax.random.key(experiment.seed))
+    conditioning |= stage.low_res_conditioning(jnp.asarray(truth), jax.random.key(experiment.seed))
     shown = [conditioning["low_res"]]
   sampled = generator.sample(conditioning, truth.shape[1:], keys)
   shown = [*shown, sampled, truth] if shown else [sampled]

@@ -11,7 +11,6 @@ They differ along two axes only, image or video and base or super-resolution; th
 import dataclasses
 from collections.abc import Mapping
 
-import einops
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
@@ -88,14 +87,11 @@ def random_crop(
   *_, height, width, _ = x.shape
   if size > min(height, width):
     raise ValueError(f"super_resolution.crop={size} is larger than the frames, {height}x{width}")
-  room = jnp.array([(height - size) // multiple, (width - size) // multiple])
+  room = jnp.array([[(height - size) // multiple, (width - size) // multiple]])
   corners = multiple * jax.random.randint(key, (len(x), 2), 0, room + 1)
 
   def crop(example, corner):
-    frames = einops.rearrange(example[None] if example.ndim == 3 else example, "t h w c -> t h w c")
-    out = jax.lax.dynamic_slice(
-      frames, (0, corner[0], corner[1], 0), (len(frames), size, size, frames.shape[-1])
-    )
-    return out.reshape(example.shape[:-3] + out.shape[1:])
+    rows = jax.lax.dynamic_slice_in_dim(example, corner[0], size, axis=-3)
+    return jax.lax.dynamic_slice_in_dim(rows, corner[1], size, axis=-2)
 
   return jax.vmap(crop)(x, corners)

@@ -103,7 +103,7 @@ def test_a_restored_loader_goes_on_where_it_was_saved(tmp_path, before):
 @pytest.mark.parametrize(
   ("arguments", "words"),
   [
-    (dict(size=3), "batch_size=4 must be at most 3"),
+    (dict(size=3, num_epochs=1), "batch_size=4 must be at most 3"),
     (dict(size=0), "at most 0"),
     (dict(batch_size=0), "batch_size=0"),
     (

@@ -22,7 +22,7 @@ def micro_config(stage: str, data_dir, init_from="", **train) -> ConfigDict:
   config = CONFIGS[stage].get_config()
   config.init_from = str(init_from)
   config.data.data_dir = str(data_dir)
-  config.data.options = WORLD
+  config.data.moving_shapes = WORLD
   config.data.num_frames = {"t2i": 1, "ssr_image": 1}.get(stage, 8)
   config.model.update(channels=(8, 8), attention_levels=(), norm_groups=4, head_dim=8)
   config.optimizer.warmup_steps = 0
@@ -46,3 +46,10 @@ def micro_config(stage: str, data_dir, init_from="", **train) -> ConfigDict:
 def micro(stage: str, data_dir, init_from="", **train) -> Experiment:
   """The experiment of `micro_config`."""
   return Experiment.from_config(micro_config(stage, data_dir, init_from, **train))
+
+
+def on_folder(config: ConfigDict, folder) -> Experiment:
+  """The experiment of a config with a folder of videos in place of moving shapes."""
+  config.data.update(dataset="video_folder", folder=str(folder))
+  config.data.video_folder = dict(num_frames=8, resolution=32, validation_share=0.3)
+  return Experiment.from_config(config)

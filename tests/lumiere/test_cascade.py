@@ -1,0 +1,87 @@
+"""The whole path, from encoded files to videos, with networks of a few channels."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from lumiere import Cascade
+from lumiere.cascade import load_generator
+from lumiere.training import checkpoints
+
+PROMPTS = ("a red circle rests on black", "a white square spins clockwise fast on navy")
+
+
+@pytest.fixture(scope="module")
+def cascade(runs):
+  """Base and super-resolution."""
+  return Cascade.restore(runs["stunet"], runs["ssr"])
+
+
+def test_every_stage_leaves_samples_and_scalars(runs):
+  for stage in ("t2i", "stunet", "ssr_image", "ssr"):
+    assert (runs[stage] / "samples" / "2" / "sheet.png").exists()
+    videos = sorted(path.name for path in (runs[stage] / "samples" / "2").glob("*.mp4"))
+    assert videos == (["00.mp4", "01.mp4"] if stage in ("stunet", "ssr") else [])
+
+
+@pytest.mark.parametrize(("video", "image"), (("stunet", "t2i"), ("ssr", "ssr_image")))
+def test_the_image_network_is_the_same_after_training_bit_for_bit(runs, video, image):
+  source = checkpoints.load_trained(runs[image], (image,))
+  target = checkpoints.load_trained(runs[video], (video,))
+  before = {np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(source.params)}
+  after = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(target.frozen)]
+  assert len(after) == len(jax.tree.leaves(source.params))
+  assert set(after) == before
+  moved = checkpoints.load_experiment(runs[video])[0]
+  assert moved.stage == video
+
+
+def test_prompts_become_videos_the_same_ones_each_time(cascade):
+  videos = cascade(PROMPTS, seed=3)
+  assert videos.shape == (2, 8, 32, 32, 3) and videos.dtype == np.uint8
+  np.testing.assert_array_equal(videos, cascade(PROMPTS, seed=3))
+  assert (videos != cascade(PROMPTS, seed=4)).any()
+
+
+def test_a_video_does_not_depend_on_the_others_of_its_batch(cascade):
+  together = cascade(PROMPTS, seed=3).astype(int)
+  alone = cascade(PROMPTS[1:], seed=3, first_index=1)
+  # Another batch size is another program: rounding may differ.
+  assert abs(together[1] - alone[0]).max() <= 1
+
+
+def test_without_super_resolution_videos_keep_the_base_size(cascade):
+  assert dataclasses.replace(cascade, ssr=None)(PROMPTS).shape == (2, 8, 8, 8, 3)
+
+
+def test_videos_longer_than_trained_and_windows_longer_than_the_video(cascade):
+  sampling = dataclasses.replace(cascade.ssr.experiment.sampling, window=64, stride=48)
+  assert cascade(PROMPTS[:1], num_frames=12, ssr_sampling=sampling).shape == (1, 12, 32, 32, 3)
+
+
+def test_super_resolution_in_windows_takes_any_length(cascade):
+  low_res = np.zeros((1, 21, 8, 8, 3), np.float32)
+  key = jax.vmap(jax.random.key)(np.arange(1))
+  assert cascade.upscale(low_res, PROMPTS[:1], key).shape == (1, 21, 32, 32, 3)
+
+
+def test_what_does_not_fit_is_refused(runs, cascade):
+  with pytest.raises(checkpoints.CheckpointError, match="'t2i'.*'stunet'"):
+    Cascade.restore(runs["t2i"])
+  with pytest.raises(checkpoints.CheckpointError, match="'ssr_image'.*'ssr'"):
+    Cascade.restore(runs["stunet"], runs["ssr_image"])
+  with pytest.raises(ValueError, match="num_frames=7 must be a multiple of 2.*6 or 8 would do"):
+    cascade(PROMPTS, num_frames=7)
+  with pytest.raises(ValueError, match="no prompt"):
+    cascade([])
+  with pytest.raises(ValueError, match="list of strings"):
+    cascade("a red circle rests on black")
+  with pytest.raises(ValueError, match="blank"):
+    cascade(["  "])
+
+
+def test_a_generator_says_what_it_is(runs):
+  generator = load_generator(runs["t2i"], "t2i")
+  assert generator.step == 2 and generator.experiment.stage == "t2i"
