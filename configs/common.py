@@ -24,7 +24,7 @@ def tiny_clips(num_frames: int, resolution: int) -> ConfigDict:
 
 def tiny_text() -> ConfigDict:
   """A byte-level T5 encoder small enough to train with the network."""
-  encoder = dict(vocab_size=384, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4)
+  encoder = dict(vocab_size=384, d_model=64, d_kv=8, d_ff=128, num_layers=2, num_heads=8)
   return ConfigDict(dict(encoder=encoder, max_length=72, drop_rate=0.1))
 
 

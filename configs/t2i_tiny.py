@@ -18,9 +18,9 @@ def get_config() -> ConfigDict:
   config.text = common.tiny_text()
   config.diffusion = common.diffusion()
   config.data = common.tiny_clips(num_frames=1, resolution=16)
-  config.optimizer = common.tiny_optimizer(1e-3)
+  config.optimizer = common.tiny_optimizer(2e-3)
   config.train = dict(
-    num_steps=1200,
+    num_steps=1000,
     batch_size=32,
     ema_decay=0.99,
     log_every=100,
@@ -33,6 +33,6 @@ def get_config() -> ConfigDict:
     profile=False,
   )
   config.sampling = dict(
-    sampler="dpm++", num_steps=20, guidance_scale=3.0, threshold=dict(name="static")
+    sampler="dpm++", num_steps=20, guidance_scale=4.0, threshold=dict(name="static")
   )
   return config

@@ -11,7 +11,7 @@
 
 No layer has a bias vector and nothing else tells positions apart, so a text may have any length. There is no dropout.
 Weights are initialised as T5's own code does it (Mesh TensorFlow), for the encoder is also trained from scratch, with one
-exception: see POSITION_BIAS_STD.
+exception: see `local_bias`.
 """
 
 import dataclasses
@@ -21,11 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
-
-# T5 starts with d_model^-1/2: every head an average of the whole text, which tells bytes but not words. With a wide start
-# each head looks at a few neighbours of its own, and a byte encoder tells words apart several times sooner.
-POSITION_BIAS_STD = 4.0
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +84,19 @@ def relative_buckets(
   return bucket + per_direction * (offsets > 0)
 
 
+def local_bias(
+  key: PRNGKeyArray, shape: tuple[int, int], dtype=jnp.float32, *_
+) -> Float[Array, "buckets heads"]:
+  """Initial table of equation (3): each head looks at a few neighbours of its own, seldom at far ones.
+
+  T5 starts with normal(d_model^-1/2): every head an average of the whole text, which tells bytes but not words. From this
+  start a byte encoder tells words apart several times sooner.
+  """
+  num_buckets, _ = shape
+  bucket = jnp.arange(num_buckets, dtype=dtype)[:, None] % (num_buckets // 2)
+  return 3.0 * jax.random.normal(key, shape, dtype) - bucket
+
+
 class T5Encoder(nnx.Module):
   """See the head of this file. Parameters are float32; `dtype` is what is computed in."""
 
@@ -100,7 +109,7 @@ class T5Encoder(nnx.Module):
     self.position_bias = nnx.Embed(
       config.relative_attention_num_buckets,
       config.num_heads,
-      embedding_init=normal(POSITION_BIAS_STD),
+      embedding_init=local_bias,
       dtype=jnp.float32,
       rngs=rngs,
     )

@@ -1,0 +1,28 @@
+"""Notebooks run from top to bottom."""
+
+import nbclient
+import nbformat
+
+REDUCED = """
+STEPS = {"t2i": 1, "stunet": 1, "ssr_image": 1, "ssr": 1}
+NUM_TRAIN, NUM_HELD_OUT = 16, 8
+OUT = %r
+"""
+
+
+def test_quickstart(tmp_path):
+  notebook = nbformat.read("notebooks/quickstart.ipynb", as_version=4)
+  [parameters] = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", ())]
+  parameters.source = REDUCED % str(tmp_path)
+  # Batches are shared out over the tests' eight devices.
+  for cell in notebook.cells:
+    cell.source = cell.source.replace(
+      "  return Experiment.from_config",
+      "  config.train.batch_size = 8\n  return Experiment.from_config",
+    )
+  nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
+  assert {"data.png", "sampled.png", "sampled.gif"} <= {path.name for path in tmp_path.iterdir()}
+  printed = [
+    o.text for c in notebook.cells for o in c.get("outputs", ()) if o.get("name") == "stdout"
+  ]
+  assert "sampled {'background'" in "".join(printed)
