@@ -10,6 +10,8 @@ from stunet.inflation import Frozen, inflate
 from stunet.stunet import TemporalConfig
 from tests.stunet.networks import image_unet, inputs, run, video_unet
 
+pytestmark = pytest.mark.tree_mode
+
 
 def image_by_image(x, *rest):
   """The image network on every frame."""
