@@ -27,7 +27,6 @@ def main():
       "--config is missing: give an experiment, such as --config=configs/t2i_tiny.py"
     )
   logging.set_verbosity(logging.INFO)
-  # Orbax reports each file it writes.
   logging.get_absl_logger().addFilter(
     lambda record: record.levelno > 20 or "orbax" not in record.pathname
   )

@@ -48,7 +48,7 @@ def tiny_image_unet() -> ConfigDict:
     dict(
       channels=(16, 48, 64),
       num_res_blocks=1,
-      attention_levels=(1, 2),
+      attention_levels=(2,),
       text_dim=64,
       pool_heads=4,
       head_dim=16,

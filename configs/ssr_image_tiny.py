@@ -16,11 +16,11 @@ def get_config() -> ConfigDict:
   config.init_from = ""
   config.model = common.tiny_ssr_unet()
   config.super_resolution = dict(factor=4, crop=32)
-  config.diffusion = common.diffusion()
+  config.diffusion = common.diffusion(prediction="x0")  # clean from few steps on
   config.data = common.tiny_clips(num_frames=1, resolution=64)
   config.optimizer = common.tiny_optimizer(1e-3)
   config.train = dict(
-    num_steps=400,
+    num_steps=350,
     batch_size=16,
     ema_decay=0.98,
     log_every=100,
@@ -28,14 +28,14 @@ def get_config() -> ConfigDict:
     eval_batches=4,
     sample_every=0,
     num_samples=4,
-    checkpoint_every=200,
+    checkpoint_every=350,
     max_checkpoints=2,
     profile=False,
   )
   # Windows as the paper's: consecutive ones share 2 frames.
   config.sampling = dict(
     sampler="ddim",
-    num_steps=8,
+    num_steps=4,
     threshold=dict(name="static"),
     window=8,
     stride=6,

@@ -2,7 +2,7 @@
 
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 _TRACEBACK = flags.DEFINE_bool("traceback", False, "Show the whole traceback of an error.")
 
@@ -13,6 +13,8 @@ def run(main):
   def guarded(argv):
     if len(argv) > 1:
       fail(f"{argv[1]!r} is not understood: every argument is a flag, --name=value")
+    if not flags.FLAGS["verbosity"].present:
+      logging.set_verbosity(logging.WARNING)  # Orbax reports each file it reads
     try:
       main()
     except (ValueError, OSError, RuntimeError) as error:
