@@ -50,6 +50,6 @@ def _override_of(error: Exception, argv) -> str:
 
 def fail(message: str):
   """Prints the message on one line and exits with code 1."""
-  lines = [line.strip() for line in message.strip().strip("'\"").splitlines() if line.strip()]
+  lines = [line.strip() for line in message.splitlines() if line.strip()]
   print(f"error: {' '.join(lines)}", file=sys.stderr)
   sys.exit(1)

@@ -26,7 +26,7 @@ def sample(monkeypatch, capsys):
 @pytest.fixture(scope="module")
 def models(runs):
   """The flags that name trained models."""
-  return f"--workdir={runs['stunet']}", f"--ssr_workdir={runs['ssr']}"
+  return f"--workdir={os.path.relpath(runs['stunet'])}", f"--ssr_workdir={runs['ssr']}"
 
 
 def files(folder):

@@ -30,7 +30,7 @@ class Checkpoints:
   """Saves and restores a run's state in its workdir."""
 
   def __init__(self, workdir: epath.PathLike, max_to_keep: int | None = None):
-    self.workdir = epath.Path(workdir)
+    self.workdir = epath.Path(workdir).resolve()  # Orbax takes absolute paths only
     options = ocp.CheckpointManagerOptions(max_to_keep=max_to_keep, enable_async_checkpointing=True)
     self._manager = ocp.CheckpointManager(self.workdir / "checkpoints", options=options)
 
@@ -92,7 +92,7 @@ class Checkpoints:
 
 def save_frozen(workdir: epath.PathLike, frozen: weights.Weights):
   """Writes the frozen weights, once for the run."""
-  path = epath.Path(workdir) / "frozen"
+  path = epath.Path(workdir).resolve() / "frozen"
   if frozen and not path.exists():
     with ocp.StandardCheckpointer() as checkpointer:
       checkpointer.save(path, frozen)
@@ -130,7 +130,7 @@ def load_trained(
   Raises:
     CheckpointError: if there is no checkpoint, it cannot be read, or it is of another stage.
   """
-  workdir = epath.Path(workdir)
+  workdir = epath.Path(workdir).resolve()
   experiment, step = load_experiment(workdir, step)
   if experiment.stage not in stages:
     raise CheckpointError(
@@ -153,7 +153,7 @@ def load_trained(
 
 def load_experiment(workdir: epath.PathLike, step: int | None = None) -> tuple[Experiment, int]:
   """The experiment of a run and the step of its newest checkpoint, or of the one asked for."""
-  workdir = epath.Path(workdir)
+  workdir = epath.Path(workdir).resolve()
   if not workdir.exists():
     raise CheckpointError(f"{workdir} does not exist; give the workdir of a training run")
   if not (workdir / "checkpoints").exists():
