@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
   config.data = common.tiny_clips(num_frames=1, resolution=16)
   config.optimizer = common.tiny_optimizer(2e-3)
   config.train = dict(
-    num_steps=1100,
+    num_steps=950,
     batch_size=32,
     ema_decay=0.99,
     log_every=100,
@@ -28,7 +28,7 @@ def get_config() -> ConfigDict:
     eval_batches=4,
     sample_every=0,
     num_samples=8,
-    checkpoint_every=550,
+    checkpoint_every=475,
     max_checkpoints=2,
     profile=False,
   )

@@ -194,7 +194,7 @@ def upscale(cascade, low_res, captions, sampling):
   return np.concatenate(parts)
 
 
-def seams(cascade, num_clips: int = 4) -> dict[str, float]:
+def seams(cascade, num_clips: int = 2) -> dict[str, float]:
   """Change at the borders of independent windows over change elsewhere, motion taken out; see lumiere/evaluation/seams.py.
 
   On clips of four windows, drawn for this.

@@ -74,7 +74,9 @@ class VideoFolder(tfds.core.GeneratorBasedBuilder):
       description="Captioned clips of the video files in a folder.",
       features=tfds.features.FeaturesDict(
         {
-          "video": tfds.features.Tensor(shape=video, dtype=np.uint8),
+          "video": tfds.features.Tensor(
+            shape=video, dtype=np.uint8, encoding=tfds.features.Encoding.BYTES
+          ),
           "caption": tfds.features.Text(),
           "fps": np.float32,
           "source": tfds.features.Text(doc="the file's name in the folder"),
