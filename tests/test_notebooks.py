@@ -17,11 +17,12 @@ SMALL = """
 """
 
 
-def test_quickstart(tmp_path):
+def test_quickstart(tmp_path, monkeypatch):
+  monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")  # compiles faster
   notebook = nbformat.read("notebooks/quickstart.ipynb", as_version=4)
   [parameters] = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", ())]
   parameters.source = REDUCED % str(tmp_path)
-  # Small networks, and batches that can be shared out over the tests' eight devices.
+  # Small networks and batches.
   for cell in notebook.cells:
     cell.source = cell.source.replace("  return Experiment", SMALL + "  return Experiment")
   nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
