@@ -1,5 +1,6 @@
 # make demo   installs, makes the data, trains every stage in miniature and shows what came out
 # make test   installs, lints, runs all tests
+# make test-parity   installs torch and diffusers too, compares with them
 #
 # PYTHON chooses the interpreter: make test PYTHON=python3.12
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 # Another interpreter, other requirements: a new environment.
 INSTALLED := $(VENV)/.installed-$(VERSION)
 
-.PHONY: install demo test lint format clean
+.PHONY: install demo test test-parity lint format clean
 
 install: $(INSTALLED)
 
@@ -29,6 +30,11 @@ test: lint
 	$(BIN)/python -m pytest
 	# Flax's announced defaults: what works in both modes keeps working.
 	NNX_GRAPH_MODE=false NNX_GRAPH_UPDATES=false $(BIN)/python -m pytest -m tree_mode
+
+# Against torch, diffusers and transformers, on fresh random networks.
+test-parity: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[parity]'
+	$(BIN)/python -m pytest tests/parity
 
 format: install
 	$(BIN)/ruff check --fix .

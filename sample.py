@@ -20,6 +20,9 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Workdir of the stunet training 
 _SSR_WORKDIR = flags.DEFINE_string(
   "ssr_workdir", None, "Workdir of the ssr run; without it videos keep the base resolution."
 )
+_TEXT_ENCODER = flags.DEFINE_string(
+  "text_encoder", None, "Folder of a converted text encoder, for models without one of their own."
+)
 _STEP = flags.DEFINE_integer("step", None, "Checkpoint of the base run; default: the newest.")
 _SSR_STEP = flags.DEFINE_integer(
   "ssr_step", None, "Checkpoint of the ssr run; default: the newest."
@@ -56,7 +59,11 @@ def main():
   from lumiere.data import frames
 
   cascade = Cascade.restore(
-    _WORKDIR.value, _SSR_WORKDIR.value, base_step=_STEP.value, ssr_step=_SSR_STEP.value
+    _WORKDIR.value,
+    _SSR_WORKDIR.value,
+    base_step=_STEP.value,
+    ssr_step=_SSR_STEP.value,
+    text_encoder=_TEXT_ENCODER.value,
   )
   shared = {"sampler": _SAMPLER.value, "guidance_scale": _GUIDANCE.value}
   sampling = changed(cascade.base, shared | {"num_steps": _STEPS.value})

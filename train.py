@@ -19,8 +19,7 @@ _WORKDIR = flags.DEFINE_string(
 def main():
   """Reads the flags and trains."""
   # Imported after the flags are parsed, so that a wrong one is reported at once.
-  from lumiere.experiment import Experiment
-  from lumiere.training import loop
+  from lumiere.training import checkpoints, loop
 
   if _CONFIG.value is None:
     raise ValueError(
@@ -30,7 +29,7 @@ def main():
   logging.get_absl_logger().addFilter(
     lambda record: record.levelno > 20 or "orbax" not in record.pathname
   )
-  experiment = Experiment.from_config(_CONFIG.value.copy_and_resolve_references())
+  experiment = checkpoints.read_experiment(_CONFIG.value)
   name = (
     config_flags.get_config_filename(flags.FLAGS["config"]).rsplit("/", 1)[-1].removesuffix(".py")
   )

@@ -12,6 +12,7 @@ def tiny_clips(num_frames: int, resolution: int) -> ConfigDict:
       resolution=resolution,
       fps=8.0,
       data_dir="data",
+      embeddings="",
       moving_shapes=dict(
         num_train=3072, num_held_out=256, resolution=64, num_frames=16, max_things=1, seed=0
       ),
@@ -50,6 +51,7 @@ def tiny_image_unet() -> ConfigDict:
       num_res_blocks=1,
       attention_levels=(2,),
       text_dim=64,
+      text_pool="attention",
       pool_heads=4,
       head_dim=16,
       norm_groups=8,

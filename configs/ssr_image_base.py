@@ -25,6 +25,7 @@ def get_config() -> ConfigDict:
     augmentation_embedding=True,  # Imagen
     text_dim=4096,
     cross_attention_dim=1024,  # ours
+    text_pool="attention",
     pool_heads=64,
     head_dim=128,  # Imagen: 8 heads of 1024
     residual_scale=2**-0.5,  # DeepFloyd IF's; Imagen scales the skips

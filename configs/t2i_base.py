@@ -26,6 +26,7 @@ def get_config() -> ConfigDict:
     text_dim=4096,  # Imagen: T5-XXL
     cross_attention_dim=2048,  # DeepFloyd IF: the coarsest width
     text_norm="layer",  # Imagen
+    text_pool="attention",  # Imagen
     pool_heads=64,  # DeepFloyd IF
     head_dim=64,  # Imagen
     norm_groups=32,  # ADM
@@ -48,6 +49,7 @@ def get_config() -> ConfigDict:
     resolution=128,  # paper
     fps=16.0,  # paper
     data_dir="data",
+    embeddings="embeddings",  # yours: lumiere.text.embed writes them
     folder="videos",  # yours
     video_folder=dict(num_frames=80, resolution=128),
     num_workers=16,

@@ -12,6 +12,7 @@ from jaxtyping import ArrayLike, Float, Key, UInt8
 from lumiere.data import frames
 from lumiere.experiment import SamplingConfig
 from lumiere.generation import Generator
+from lumiere.text.encoders import TextEncoder
 from lumiere.training import checkpoints
 
 
@@ -35,6 +36,7 @@ class Cascade:
     *,
     base_step: int | None = None,
     ssr_step: int | None = None,
+    text_encoder: epath.PathLike | None = None,
   ) -> "Cascade":
     """From the workdirs of their trainings, the averaged weights.
 
@@ -43,15 +45,21 @@ class Cascade:
       ssr: workdir of an "ssr" run; None leaves videos at the base resolution.
       base_step: checkpoint of the base; None is the newest.
       ssr_step: checkpoint of the super-resolution model.
+      text_encoder: folder of a pretrained text encoder, for models that have none of their own.
 
     Raises:
       CheckpointError: if one is missing, unreadable or of another stage.
       ValueError: if the two do not fit together.
     """
     first = load_generator(base, "stunet", base_step)
+    if text_encoder is not None:
+      if first.experiment.text is None or first.experiment.text.encoder is not None:
+        raise ValueError(f"text_encoder={text_encoder} is not wanted: {base} reads prompts itself")
+      first.text_encoder = TextEncoder.restore(text_encoder, first.experiment.text.max_length)
     if ssr is None:
       return cls(first)
     second = load_generator(ssr, "ssr", ssr_step)
+    second.text_encoder = first.text_encoder
     low, high = first.experiment.data.resolution, second.experiment.data.resolution
     factor = second.experiment.super_resolution.factor
     if low * factor != high:

@@ -35,6 +35,7 @@ class DataConfig:
     resolution: height and width of what the network generates, in pixels.
     fps: frames per second of the clips.
     data_dir: where prepared datasets are kept.
+    embeddings: folder of the captions' states, as `lumiere.text.embed` writes them; empty for none.
     folder: video_folder: the folder of videos and captions.
     moving_shapes: further settings of that dataset's builder, `MovingShapesConfig`.
     video_folder: further settings of that one's, `VideoFolderConfig`; clips are stored in these frames and pixels.
@@ -46,6 +47,7 @@ class DataConfig:
   resolution: int
   fps: float = 8.0
   data_dir: str = "data"
+  embeddings: str = ""
   folder: str = ""
   moving_shapes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   video_folder: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -69,13 +71,16 @@ class TextConfig:
     encoder: T5 encoder, trained with the text-to-image stage and frozen afterwards; None where batches bring embeddings.
     max_length: tokens kept of a caption.
     drop_rate: share of training examples that lose their caption, for classifier-free guidance.
+    null: what the network then sees: "zeros", or "empty", the states of the empty caption (DeepFloyd IF, GLIDE).
   """
 
   encoder: T5Config | None = None
   max_length: int = 128
   drop_rate: float = 0.1
+  null: str = "zeros"
 
   def __post_init__(self):
+    one_of("text.null", self.null, ("zeros", "empty"))
     at_least("text.max_length", self.max_length, 2)
     between("text.drop_rate", self.drop_rate, 0, 1)
 
@@ -116,10 +121,12 @@ class SuperResolutionConfig:
   Attributes:
     factor: high resolution over low resolution.
     crop: side of the training crops in high-resolution pixels; 0 trains on whole frames.
+    aligned: whether the condition is upsampled with corner pixels aligned, as DeepFloyd IF's is.
   """
 
   factor: int = 4
   crop: int = 0
+  aligned: bool = False
 
   def __post_init__(self):
     at_least("super_resolution.factor", self.factor, 1)

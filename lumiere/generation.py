@@ -20,6 +20,8 @@ from diffusion.guidance import classifier_free
 from diffusion.samplers import State, denoise_step, draw_noise
 from lumiere.experiment import Experiment, SamplingConfig
 from lumiere.model import Conditioning, unconditional
+from lumiere.text import TEXT_KEYS
+from lumiere.text.encoders import TextEncoder
 from lumiere.text.tokenize import ByteTokenizer
 from lumiere.weights import Weights
 from multidiffusion.denoiser import windowed
@@ -32,9 +34,25 @@ class Generator:
   """A trained model with the ways to condition and to sample it."""
 
   def __init__(
-    self, experiment: Experiment, step: int, rebuild: Callable, params: Weights, frozen: Weights
+    self,
+    experiment: Experiment,
+    step: int,
+    rebuild: Callable,
+    params: Weights,
+    frozen: Weights,
+    text_encoder: TextEncoder | None = None,
   ):
-    """`step`: how long it was trained; `rebuild(params, frozen)` gives the model, as `lumiere.weights.split` does."""
+    """A model from its parts.
+
+    Args:
+      experiment: how it was trained.
+      step: how long.
+      rebuild: `rebuild(params, frozen)` gives the model, as `lumiere.weights.split` does.
+      params: its trained weights.
+      frozen: its frozen weights.
+      text_encoder: reads prompts for a model that has no encoder of its own.
+    """
+    self.text_encoder = text_encoder
     self.experiment, self.step = experiment, step
     self.schedule = experiment.diffusion.make_schedule()
     self._rebuild, self._weights = rebuild, (params, frozen)
@@ -50,14 +68,24 @@ class Generator:
     if text is None:
       return {}
     if text.encoder is None:
-      raise ValueError(
-        f"this {self.experiment.stage} model takes precomputed caption embeddings (text.encoder is None), not prompts"
-      )
+      if self.text_encoder is None:
+        raise ValueError(
+          f"text_encoder is missing: this {self.experiment.stage} model takes the states of a pretrained text encoder; "
+          "give one that lumiere.interop.convert wrote"
+        )
+      conditioning = self.text_encoder.condition(prompts)
+      if (width := conditioning["text"].shape[-1]) != self.experiment.model.text_dim:
+        raise ValueError(
+          f"text_encoder gives states of width {width}; this model was trained with {self.experiment.model.text_dim}"
+        )
+      if text.null == "zeros":
+        return {name: conditioning[name] for name in ("text", "text_mask")}
+      return conditioning
     return self.encode_batch(ByteTokenizer(text.max_length)(prompts))
 
   def encode_batch(self, batch: Mapping[str, ArrayLike]) -> Conditioning:
     """Caption states of a loader's batch, from its tokens or its embeddings."""
-    names = ("tokens", "mask", "text_embedding", "text_mask")
+    names = ("tokens", "mask", *TEXT_KEYS)
     return self._encode(*self._weights, {name: batch[name] for name in names if name in batch})
 
   @functools.cached_property
@@ -74,7 +102,8 @@ class Generator:
       augmentation_level: noise level in [0, 1].
       keys: one an example.
     """
-    upsampled = upsample(jnp.asarray(low_res), self.experiment.super_resolution.factor)
+    config = self.experiment.super_resolution
+    upsampled = upsample(jnp.asarray(low_res), config.factor, config.aligned)
     level = jnp.full(len(low_res), augmentation_level, jnp.float32)
     noise = draw_noise(keys, upsampled.shape)
     return {

@@ -3,6 +3,7 @@
 Conditioning is a dict that every wrapper of a denoiser passes on:
 
     text [b l d], text_mask [b l]      caption states and which of them are tokens (networks with text)
+    null_text, null_text_mask          what takes their place without a caption; zeros if left out
     low_res [b (t) h w c]              the upsampled, augmented condition (super-resolution)
     augmentation_level [b]             its noise level, in [0, 1] (super-resolution)
 """
@@ -15,6 +16,7 @@ from jaxtyping import Array, Bool
 
 from diffusion.schedule import expand_like
 from lumiere.experiment import Experiment
+from lumiere.text import TEXT_KEYS
 from lumiere.text.t5 import T5Encoder
 from ssr.ssr_unet import SSRUNet
 from stunet.image_unet import ImageUNet
@@ -33,8 +35,8 @@ class Model(nnx.Module):
 
   def encode_text(self, batch: Mapping[str, Array]) -> dict[str, Array]:
     """Caption states of a batch: precomputed ones if it brings them, else its tokens', else none."""
-    if "text_embedding" in batch:
-      return {"text": batch["text_embedding"], "text_mask": batch["text_mask"]}
+    if "text" in batch:
+      return {name: batch[name] for name in TEXT_KEYS if name in batch}
     if self.text_encoder is None or "tokens" not in batch:
       return {}
     text = self.text_encoder(batch["tokens"], batch["mask"]).astype(jnp.float32)
@@ -73,15 +75,24 @@ def build_model(experiment: Experiment, rngs: nnx.Rngs) -> Model:
 
 
 def drop_text(conditioning: Conditioning, dropped: Bool[Array, "b"]) -> dict[str, Array]:
-  """Takes the caption from the examples where `dropped`: states become zeros (Imagen section 2.2), one of them visible."""
+  """Takes the caption from the examples where `dropped`.
+
+  Its place is taken by `null_text`, or else by zeros (Imagen section 2.2), one of them visible.
+  """
   if "text" not in conditioning:
     return dict(conditioning)
   text, mask = conditioning["text"], conditioning["text_mask"]
-  nothing = jnp.broadcast_to(jnp.arange(mask.shape[1]) == 0, mask.shape)
+  if "null_text" in conditioning:
+    null, null_mask = conditioning["null_text"], conditioning["null_text_mask"]
+  else:
+    null, null_mask = (
+      jnp.zeros_like(text),
+      jnp.broadcast_to(jnp.arange(mask.shape[1]) == 0, mask.shape),
+    )
   return {
     **conditioning,
-    "text": jnp.where(expand_like(dropped, text), 0, text),
-    "text_mask": jnp.where(dropped[:, None], nothing, mask),
+    "text": jnp.where(expand_like(dropped, text), null, text),
+    "text_mask": jnp.where(dropped[:, None], null_mask, mask),
   }
 
 

@@ -4,6 +4,7 @@ A model is built once and split. Everything afterwards (optimizer, average, chec
 with string keys, the trainable and the frozen weights, and gets a model back from them where it needs to call one.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,19 @@ import numpy as np
 from flax import nnx, traverse_util
 
 Weights = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Deferred:
+  """A weight that is not in memory yet: a checkpoint is written from such leaves one at a time.
+
+  Attributes:
+    shape: its shape.
+    read: gives it.
+  """
+
+  shape: tuple[int, ...]
+  read: Callable[[], np.ndarray]
 
 
 def split(model: nnx.Module) -> tuple[Callable[[Weights, Weights], nnx.Module], Weights, Weights]:

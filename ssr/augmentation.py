@@ -25,10 +25,26 @@ def downsample(x: Float[Array, "*b h w c"], factor: int) -> Float[Array, "*b h2 
   return einops.reduce(x, "... (h y) (w x) c -> ... h w c", "mean", y=factor, x=factor)
 
 
-def upsample(x: Float[Array, "*b h w c"], factor: int) -> Float[Array, "*b h2 w2 c"]:
-  """Bilinear interpolation to `factor` times the size."""
+def upsample(
+  x: Float[Array, "*b h w c"], factor: int, aligned: bool = False
+) -> Float[Array, "*b h2 w2 c"]:
+  """Bilinear interpolation to `factor` times the size.
+
+  Args:
+    x: images or videos.
+    factor: of height and width.
+    aligned: whether the centres of corner pixels fall on each other (DeepFloyd IF), not the corners themselves.
+  """
   *batch, height, width, channels = x.shape
-  return jax.image.resize(x, (*batch, height * factor, width * factor, channels), "bilinear")
+  shape = (*batch, height * factor, width * factor, channels)
+  if not aligned:
+    return jax.image.resize(x, shape, "bilinear")
+  sizes = jnp.array([height, width], jnp.float32)
+  scale = (sizes * factor - 1) / jnp.maximum(sizes - 1, 1)
+  axes = (x.ndim - 3, x.ndim - 2)
+  return jax.image.scale_and_translate(
+    x, shape, axes, scale, 0.5 - 0.5 * scale, "linear", antialias=False
+  )
 
 
 def blur(x: Float[Array, "b ... h w c"], amount: Float[Array, "b"]) -> Float[Array, "b ... h w c"]:

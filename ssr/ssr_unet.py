@@ -20,10 +20,9 @@ class SSRUNet(nnx.Module):
 
   def __init__(self, unet: ImageUNet | STUNet):
     config = unet.image.config if isinstance(unet, STUNet) else unet.config
-    if config.in_channels != 6 or not config.augmentation_embedding:
+    if config.in_channels != 6:
       raise ValueError(
-        f"in_channels={config.in_channels}, augmentation_embedding={config.augmentation_embedding}: a super-resolution "
-        "network needs 6 input channels (noisy and low-resolution) and augmentation_embedding=True"
+        f"in_channels={config.in_channels}: a super-resolution network needs 6, noisy and low-resolution"
       )
     self.unet = unet
 

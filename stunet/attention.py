@@ -31,7 +31,7 @@ class TextAttention(nnx.Module):
     *,
     head_dim: int,
     self_attention: bool,
-    text_norm: Literal["layer", "group"],
+    text_norm: Literal["layer", "group", "none"],
     groups: int,
     dtype,
     rngs: nnx.Rngs,
@@ -46,11 +46,12 @@ class TextAttention(nnx.Module):
       self.key, self.value = dense(channels), dense(channels)
     self.has_text = text_dim > 0
     if self.has_text:
-      self.text_norm = (
-        layer_norm(text_dim, dtype, rngs)
-        if text_norm == "layer"
-        else group_norm(text_dim, groups, dtype, rngs)
-      )
+      norms = {
+        "layer": lambda: layer_norm(text_dim, dtype, rngs),
+        "group": lambda: group_norm(text_dim, 32, dtype, rngs),  # whatever the image's norms have
+        "none": lambda: None,
+      }
+      self.text_norm = norms[text_norm]()
       self.text_key, self.text_value = dense(text_dim), dense(text_dim)
     self.out = dense(channels, kernel_init=nnx.initializers.zeros)
 
@@ -65,7 +66,7 @@ class TextAttention(nnx.Module):
     pixels = einops.rearrange(self.norm(x), "n h w c -> n (h w) c")
     keys, values, masks = [], [], []
     if self.has_text and text is not None:
-      states = self.text_norm(text)
+      states = text if self.text_norm is None else self.text_norm(text)
       keys.append(over_frames(self.text_key(states), n))
       values.append(over_frames(self.text_value(states), n))
       masks.append(jnp.ones((n, text.shape[1]), bool) if mask is None else over_frames(mask, n))

@@ -74,3 +74,25 @@ class TextPool(nnx.Module):
       mask = jnp.pad(mask, ((0, 0), (1, 0)), constant_values=True)[:, None, None]  # b n q k
     pooled = jax.nn.dot_product_attention(q, k, v, mask=mask)
     return self.norm_out(self.dense(einops.rearrange(pooled, "b 1 n d -> b (n d)")))
+
+
+class LastState(nnx.Module):
+  """The last caption state, token or padding, through a dense layer (GLIDE)."""
+
+  def __init__(self, text_dim: int, dim: int, *, dtype, rngs: nnx.Rngs):
+    self.dense = nnx.Linear(text_dim, dim, dtype=dtype, rngs=rngs)
+
+  def __call__(
+    self, text: Float[Array, "b l d"], mask: Bool[Array, "b l"] | None = None
+  ) -> Float[Array, "b dim"]:
+    """`mask` is not read."""
+    return self.dense(text[:, -1])
+
+
+def make_text_pool(config, text_dim: int, dim: int, **kinds) -> TextPool | LastState | None:
+  """The pooling that `config.text_pool` names (an `ImageUNetConfig`); None for none, or without text."""
+  if not text_dim or config.text_pool == "none":
+    return None
+  if config.text_pool == "last":
+    return LastState(text_dim, dim, **kinds)
+  return TextPool(text_dim, dim, config.pool_heads, **kinds)

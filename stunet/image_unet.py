@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float
 
 from stunet.attention import TextAttention
 from stunet.blocks import ACTIVATIONS, ResBlock, conv3x3, group_norm
-from stunet.embeddings import TextPool, TimestepEmbedding
+from stunet.embeddings import TimestepEmbedding, make_text_pool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +32,11 @@ class ImageUNetConfig:
     out_channels: 3, or 6 where the public weights also predict a variance.
     text_dim: width of the text encoder's states; 0 for a network without text.
     cross_attention_dim: the states are projected to this width before attention; None attends to them as they are.
-    text_norm: norm of the states inside attention: "layer" (Imagen) or "group" (DeepFloyd IF).
-    pool_heads: heads of the attention pooling that adds the caption to the timestep embedding; 0 for none.
+    text_norm: norm of the states inside attention: "layer" (Imagen), "group" (DeepFloyd IF, 32 groups) or "none" (GLIDE).
+    text_pool: how one vector of the caption is added to the timestep embedding: "none", "attention" (Imagen, DeepFloyd
+      IF) or "last", the last state (GLIDE, whose encoder puts no token there).
+    pool_heads: heads of the attention pooling.
+    attends_to_padding: whether states of padding are attended to like any other, as public models were trained.
     self_attention: whether the image attends to itself; False attends to the text only.
     head_dim: width of an attention head.
     embedding_dim: width of the timestep embedding; None is 4 * channels[0].
@@ -51,8 +54,10 @@ class ImageUNetConfig:
   out_channels: int = 3
   text_dim: int = 0
   cross_attention_dim: int | None = None
-  text_norm: Literal["layer", "group"] = "layer"
-  pool_heads: int = 0
+  text_norm: Literal["layer", "group", "none"] = "layer"
+  text_pool: Literal["none", "attention", "last"] = "none"
+  pool_heads: int = 1
+  attends_to_padding: bool = False
   self_attention: bool = True
   head_dim: int = 64
   embedding_dim: int | None = None
@@ -60,7 +65,7 @@ class ImageUNetConfig:
   norm_groups: int = 32
   activation: Literal["silu", "gelu"] = "silu"
   residual_scale: float = 1.0
-  remat_levels: tuple[int, ...] = ()
+  remat_levels: tuple[int, ...] = dataclasses.field(default=(), compare=False)
 
   def __post_init__(self):
     for field in ("channels", "attention_levels", "remat_levels"):
@@ -77,9 +82,15 @@ class ImageUNetConfig:
     for field in ("attention_levels", "remat_levels"):
       if any(not 0 <= level < len(self.channels) for level in getattr(self, field)):
         raise ValueError(f"{field}={getattr(self, field)} must lie in 0..{len(self.channels) - 1}")
-    for field, accepted in (("activation", tuple(ACTIVATIONS)), ("text_norm", ("layer", "group"))):
+    for field, accepted in (
+      ("activation", tuple(ACTIVATIONS)),
+      ("text_norm", ("layer", "group", "none")),
+      ("text_pool", ("none", "attention", "last")),
+    ):
       if getattr(self, field) not in accepted:
         raise ValueError(f"{field}={getattr(self, field)!r} must be one of {', '.join(accepted)}")
+    if self.text_pool != "none" and not self.text_dim:
+      raise ValueError(f"text_pool={self.text_pool!r} needs text to pool: set text_dim")
     if not self.self_attention and not self.text_dim:
       raise ValueError("self_attention=False needs text to attend to: set text_dim")
 
@@ -153,11 +164,7 @@ class ImageUNet(nnx.Module):
 
     self.time_embedding = embedding()
     self.augmentation_embedding = embedding() if config.augmentation_embedding else None
-    self.text_pool = (
-      TextPool(config.text_dim, config.embedding_dim, config.pool_heads, **kinds)
-      if config.text_dim and config.pool_heads
-      else None
-    )
+    self.text_pool = make_text_pool(config, config.text_dim, config.embedding_dim, **kinds)
     self.text_projection = (
       nnx.Linear(config.text_dim, config.cross_attention_dim, **kinds)
       if config.text_dim and config.cross_attention_dim
@@ -198,7 +205,7 @@ class ImageUNet(nnx.Module):
     self.conv_out = conv3x3(c, config.out_channels, dtype, rngs, zero=True)
 
   def condition(self, timesteps, text, mask, augmentation_timesteps):
-    """Everything that is not the image -> (embedding [b e], caption states for attention [b l d] or None)."""
+    """Everything that is not the image -> (embedding [b e], caption states for attention [b l d] or None, their mask)."""
     embedding = self.time_embedding(timesteps)
     if self.augmentation_embedding is not None:
       if augmentation_timesteps is None:
@@ -209,12 +216,14 @@ class ImageUNet(nnx.Module):
     if self.config.text_dim:
       if text is None:
         raise ValueError("text is needed: this network was built with text_dim > 0")
+      if self.config.attends_to_padding:
+        mask = None
       if self.text_pool is not None:
         embedding += self.text_pool(text, mask)
       if self.text_projection is not None:
         text = self.text_projection(text)
     # Every block begins with the same activation of the embedding, so it is taken once.
-    return ACTIVATIONS[self.config.activation](embedding), text
+    return ACTIVATIONS[self.config.activation](embedding), text, mask
 
   def head(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w out"]:
     """Features of the finest level -> prediction in float32."""
@@ -241,7 +250,7 @@ class ImageUNet(nnx.Module):
       The prediction (eps, v or x0: whatever the network is trained to give), float32.
     """
     check_size(x.shape, self.config)
-    embedding, text = self.condition(timesteps, text, mask, augmentation_timesteps)
+    embedding, text, mask = self.condition(timesteps, text, mask, augmentation_timesteps)
     run = lambda stage, level, x: maybe_remat(stage, level in self.config.remat_levels)(
       x, embedding, text, mask
     )

@@ -17,7 +17,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from stunet.blocks import ACTIVATIONS
-from stunet.embeddings import TextPool
+from stunet.embeddings import make_text_pool
 from stunet.image_unet import ImageUNet, check_size, maybe_remat
 from stunet.temporal import AttentionInflation, ConvInflation, TemporalDown, TemporalUp
 
@@ -74,11 +74,7 @@ class STUNet(nnx.Module):
     embedding_dim = config.embedding_dim if temporal.conditioned else 0
     text_dim = config.text_dim if temporal.conditioned else 0
     # The image network's pooled caption was trained on stills: the added blocks pool their own.
-    self.text_pool = (
-      TextPool(text_dim, embedding_dim, config.pool_heads, **kinds)
-      if text_dim and config.pool_heads
-      else None
-    )
+    self.text_pool = make_text_pool(config, text_dim, embedding_dim, **kinds)
 
     def inflations(level_index: int, count: int) -> list:
       width = config.channels[level_index]
@@ -133,7 +129,7 @@ class STUNet(nnx.Module):
     check_size(x.shape, config)
     check_num_frames(x.shape[1], self.temporal.total_factor)
     b = len(x)
-    embedding, states = image.condition(timesteps, text, mask, augmentation_timesteps)
+    embedding, states, mask = image.condition(timesteps, text, mask, augmentation_timesteps)
     added = embedding
     if self.text_pool is not None:
       added = embedding + ACTIVATIONS[config.activation](self.text_pool(text, mask))

@@ -11,7 +11,7 @@ Examples are dicts of numpy arrays and bytes. Batches hold what networks take an
 
     video [b t h w 3] or image [b h w 3]         float32 in [-1, 1]
     tokens [b l] and mask [b l]                  int32 and bool
-    text_embedding [b l d] and text_mask [b l]   instead of tokens, where the dataset brings them
+    text [b l d] and text_mask [b l]   instead of tokens, where the dataset brings them
 """
 
 import dataclasses
@@ -23,9 +23,10 @@ import jax
 import numpy as np
 
 from lumiere.data import frames
+from lumiere.text import TEXT_KEYS
 from lumiere.text.tokenize import ByteTokenizer
 
-BATCH_KEYS = ("video", "image", "tokens", "mask", "text_embedding", "text_mask")
+BATCH_KEYS = ("video", "image", "tokens", "mask", *TEXT_KEYS)
 Element = Mapping[str, Any]
 
 # Batches that are made ahead: few, for one of clips may take a gigabyte.
@@ -152,14 +153,14 @@ class ToClip(grain.transforms.RandomMap):
 
 @dataclasses.dataclass(frozen=True)
 class Tokenize(grain.transforms.Map):
-  """`caption`, text or UTF-8 bytes -> `tokens` and `mask`; an example with a `text_embedding` stays as it is."""
+  """`caption`, text or UTF-8 bytes -> `tokens` and `mask`; an example with `text`, its states, stays as it is."""
 
   tokenizer: ByteTokenizer
 
   def map(self, element: Element) -> dict[str, Any]:
     """Tokenizes one caption."""
     rest = dict(element)
-    if "text_embedding" in rest:
+    if "text" in rest:
       return rest
     caption = rest.pop("caption")
     tokens = self.tokenizer(

@@ -1,6 +1,9 @@
 """From a data config to a random-access source of clips, and to the transforms that make network input of them."""
 
+import pathlib
+
 from lumiere.data import moving_shapes, video_folder
+from lumiere.data.embeddings import WithText
 from lumiere.data.loader import ToClip, Tokenize
 from lumiere.experiment import DataConfig, Experiment
 from lumiere.text.tokenize import ByteTokenizer
@@ -27,7 +30,10 @@ def make_source(config: DataConfig, split: str):
       f"config.data: {config.dataset} in {config.folder or config.data_dir} has no {split!r} split, only "
       f"{', '.join(builder.info.splits)}; a folder needs clips of two files or more for one"
     )
-  return builder.as_data_source(split=split)
+  source = builder.as_data_source(split=split)
+  if config.embeddings:
+    return WithText(source, pathlib.Path(config.embeddings) / split)
+  return source
 
 
 def transforms(experiment: Experiment) -> list:

@@ -1,4 +1,4 @@
-"""Bytes as tokens, with ByT5's numbering: no vocabulary file, no unknown words.
+"""Texts as numbers: bytes with ByT5's numbering (no vocabulary file, no unknown words), or the pieces of a T5.
 
 0 padding    1 end of text    2 unknown    3 ... 258 the bytes 0 ... 255    259 ... 383 ByT5's sentinels
 """
@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from etils import epath
 from jaxtyping import Bool, Int, Int32
 
 PAD, END = 0, 1
@@ -50,3 +51,45 @@ class ByteTokenizer:
       if 0 <= token - FIRST_BYTE < 256:
         encoded.append(token - FIRST_BYTE)
     return encoded.decode("utf-8", errors="ignore")
+
+
+class SentencePieceTokenizer:
+  """Texts -> the pieces of a SentencePiece model as T5 takes them: ended by END, padded to one length."""
+
+  def __init__(self, model: epath.PathLike, max_length: int):
+    """`model`: a `spiece.model` file; `max_length`: tokens of a text, the end among them."""
+    import sentencepiece  # bytes do not need it
+
+    if max_length < 2:
+      raise ValueError(
+        f"max_length={max_length} must be 2 or more: a piece and the end of the text"
+      )
+    self.max_length = max_length
+    try:
+      self._pieces = sentencepiece.SentencePieceProcessor(
+        model_proto=epath.Path(model).read_bytes()
+      )
+    except RuntimeError as error:
+      raise ValueError(f"{model} is no SentencePiece model") from error
+    if (self._pieces.pad_id(), self._pieces.eos_id()) != (PAD, END):
+      raise ValueError(
+        f"{model} has padding {self._pieces.pad_id()} and end {self._pieces.eos_id()}; T5's are {PAD} and {END}"
+      )
+
+  @property
+  def vocab_size(self) -> int:
+    """Number of pieces."""
+    return self._pieces.vocab_size()
+
+  def __call__(
+    self, texts: Sequence[str]
+  ) -> dict[str, Int32[np.ndarray, "b l"] | Bool[np.ndarray, "b l"]]:
+    """Encodes texts; see `ByteTokenizer`."""
+    if isinstance(texts, str):
+      raise ValueError(f"texts={texts!r} must be a sequence of strings, not one string")
+    tokens = np.full((len(texts), self.max_length), PAD, np.int32)
+    mask = np.zeros(tokens.shape, bool)
+    for row, seen, pieces in zip(tokens, mask, self._pieces.encode(list(texts)), strict=True):
+      pieces = [*pieces[: self.max_length - 1], END]
+      row[: len(pieces)], seen[: len(pieces)] = pieces, True
+    return {"tokens": tokens, "mask": mask}

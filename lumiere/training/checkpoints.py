@@ -15,6 +15,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 from flax import nnx
+from ml_collections import ConfigDict
 
 from lumiere import weights
 from lumiere.experiment import Experiment
@@ -88,6 +89,53 @@ class Checkpoints:
       restored.ema,
       restored.opt_state,
     )
+
+
+def save_imported(workdir: epath.PathLike, experiment: Experiment, tree: weights.Weights):
+  """Writes a workdir to start from and to sample from; leaves may be `weights.Deferred`."""
+  path = epath.Path(workdir).resolve() / "checkpoints" / "0"
+  with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+    args = ocp.args.Composite(
+      ema=ocp.args.PyTreeSave(tree), config=ocp.args.JsonSave(experiment.to_json())
+    )
+    checkpointer.save(path, args=args)
+
+
+def save_tree(path: epath.PathLike, tree: weights.Weights):
+  """Writes weights alone; leaves may be `weights.Deferred`."""
+  with ocp.PyTreeCheckpointer() as checkpointer:
+    checkpointer.save(path, tree)
+
+
+def restore_tree(path: epath.PathLike, target: weights.Weights) -> weights.Weights:
+  """Reads what `save_tree` wrote, in the dtypes and shardings of `target`."""
+  with ocp.StandardCheckpointer() as checkpointer:
+    try:
+      return checkpointer.restore(path, target)
+    except Exception as error:  # Orbax raises many kinds
+      raise _unreadable(path.parent, 0, error) from error
+
+
+class _DeferredHandler(ocp.type_handlers.NumpyHandler):
+  """Writes deferred weights: each is read when its turn comes and let go when it is written."""
+
+  def __init__(self):
+    super().__init__(deepcopy_host_arrays=False)
+
+  def typestr(self) -> str:
+    """See Orbax."""
+    return "deferred"
+
+  async def serialize(self, values, infos, args=None):
+    """See Orbax."""
+    for index, value in enumerate(values):
+      arg = None if args is None else args[index : index + 1]
+      for written in await super().serialize([value.read()], infos[index : index + 1], arg):
+        written.result()
+    return []
+
+
+ocp.type_handlers.register_type_handler(weights.Deferred, _DeferredHandler())
 
 
 def save_frozen(workdir: epath.PathLike, frozen: weights.Weights):
@@ -176,6 +224,25 @@ def load_experiment(workdir: epath.PathLike, step: int | None = None) -> tuple[E
     except Exception as error:  # Orbax raises many kinds
       raise _unreadable(workdir, step, error) from error
   return Experiment.from_config(config), step
+
+
+INHERITED = ("model", "text", "diffusion", "super_resolution")
+
+
+def read_experiment(config: ConfigDict) -> Experiment:
+  """The experiment of a config; sections that describe the network and are left out are those of `init_from`.
+
+  Raises:
+    ValueError: names the field that cannot be.
+  """
+  config = config.copy_and_resolve_references().to_dict()
+  if config.get("init_from") and "model" not in config:
+    parent = load_experiment(config["init_from"])[0].to_json()
+    config |= {name: parent[name] for name in INHERITED if name not in config}
+    for name in ("text", "super_resolution"):
+      if config[name] is None:
+        del config[name]
+  return Experiment.from_config(config)
 
 
 def _unreadable(workdir, step, error: Exception) -> CheckpointError:

@@ -161,9 +161,9 @@ def load_warm_start(stage: Stage) -> checkpoints.Trained | None:
   for field in ("model", "text", "diffusion", "super_resolution"):
     ours, theirs = getattr(experiment, field), getattr(trained.experiment, field)
     if field == "text" and ours and theirs:
-      ours, theirs = ours.encoder, theirs.encoder
+      ours, theirs = (ours.encoder, ours.null), (theirs.encoder, theirs.null)
     if field == "super_resolution" and ours and theirs:
-      ours, theirs = ours.factor, theirs.factor
+      ours, theirs = (ours.factor, ours.aligned), (theirs.factor, theirs.aligned)
     if ours != theirs:
       raise ValueError(
         f"config.{field} differs from that of init_from={experiment.init_from}: {ours} here, {theirs} there"

@@ -54,6 +54,10 @@ class Stage:
     text_key, crop_key, condition_key, loss_key = jax.random.split(key, 4)
     conditioning = model.encode_text(batch)
     if experiment.text:
+      if experiment.text.null == "empty" and "null_text" not in conditioning:
+        raise ValueError(
+          "config.data.embeddings is empty: text.null='empty' needs the states of the empty caption, which lumiere.text.embed writes"
+        )
       dropped = jax.random.bernoulli(text_key, experiment.text.drop_rate, (len(x),))
       conditioning = drop_text(conditioning, dropped)
     if experiment.is_super_resolution:
@@ -70,9 +74,13 @@ class Stage:
   ) -> dict[str, Array]:
     """The condition that training makes from a target: degraded, upsampled, noised at a level drawn from U(0, 1)."""
     degrade_key, level_key, noise_key = jax.random.split(key, 3)
-    factor = self.experiment.super_resolution.factor
-    upsampled = upsample(degrade(x, factor, degrade_key), factor)
+    config = self.experiment.super_resolution
+    upsampled = upsample(degrade(x, config.factor, degrade_key), config.factor, config.aligned)
     level = jax.random.uniform(level_key, (len(x),))
+    if (
+      not self.experiment.model.augmentation_embedding
+    ):  # a network that is not told sees a clean one
+      level = jnp.zeros_like(level)
     log_snr = self.experiment.diffusion.make_schedule().log_snr(level)
     return {
       "low_res": augment(upsampled, log_snr, jax.random.normal(noise_key, x.shape)),

@@ -16,6 +16,7 @@ CONFIG = dict(
   num_res_blocks=1,
   attention_levels=(1, 2),
   text_dim=12,
+  text_pool="attention",
   pool_heads=2,
   head_dim=8,
   norm_groups=4,

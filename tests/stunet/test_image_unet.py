@@ -90,6 +90,7 @@ def test_the_options_cover_deepfloyd_if_exactly():
     text_dim=4096,
     cross_attention_dim=768,
     text_norm="group",
+    text_pool="attention",
     pool_heads=64,
     activation="gelu",
   )

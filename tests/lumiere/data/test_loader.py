@@ -204,12 +204,12 @@ def test_precomputed_embeddings_pass_through():
   example = {
     "video": clip_of_levels([1]),
     "caption": b"x",
-    "text_embedding": embedding,
+    "text": embedding,
     "text_mask": mask,
   }
   for transforms in ([ToClip(1, 4)], [ToClip(1, 4), Tokenize(ByteTokenizer(8))]):
     batch = next(
       iter(make_loader([example], batch_size=1, seed=0, shuffle=True, transforms=transforms))
     )
-    assert set(batch) == {"image", "text_embedding", "text_mask"}
-    np.testing.assert_array_equal(batch["text_embedding"][0], embedding)
+    assert set(batch) == {"image", "text", "text_mask"}
+    np.testing.assert_array_equal(batch["text"][0], embedding)

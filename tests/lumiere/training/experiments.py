@@ -28,7 +28,7 @@ def micro_config(stage: str, data_dir, init_from="", **train) -> ConfigDict:
   config.optimizer.warmup_steps = 0
   if stage in ("t2i", "stunet"):
     config.data.resolution = 8
-    config.model.update(attention_levels=(1,), pool_heads=2, text_dim=16)
+    config.model.update(attention_levels=(1,), text_pool="attention", pool_heads=2, text_dim=16)
     config.text.encoder.update(d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
   else:
     config.data.resolution = 32

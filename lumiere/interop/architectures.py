@@ -1,0 +1,279 @@
+"""What a published network is, read from its configuration: our config for it, or a sentence that says what we lack."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from lumiere.experiment import DiffusionConfig, SamplingConfig
+from lumiere.text.glide import GlideTextConfig
+from lumiere.text.t5 import T5Config
+from stunet.blocks import ACTIVATIONS
+from stunet.image_unet import ImageUNetConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+  """A network whose sizes are given by its authors' code, not by a file beside the weights.
+
+  Attributes:
+    model: the network.
+    diffusion: the process that it was trained in.
+    resolution: side of what it generates, in pixels.
+    text: its text encoder, in the same file; None if there is none.
+  """
+
+  model: ImageUNetConfig
+  diffusion: DiffusionConfig
+  resolution: int
+  text: GlideTextConfig | None = None
+
+
+_GLIDE = dict(
+  out_channels=6,
+  text_dim=512,
+  text_norm="none",
+  text_pool="last",
+  attends_to_padding=True,
+  head_dim=64,
+)
+# glide-text2im/model_creation.py; guided-diffusion's README.
+PUBLISHED = {
+  "glide_base": Published(
+    ImageUNetConfig(
+      channels=(192, 384, 576, 768), num_res_blocks=3, attention_levels=(1, 2, 3), **_GLIDE
+    ),
+    DiffusionConfig(schedule={"name": "squaredcos_cap_v2"}, prediction="eps"),
+    resolution=64,
+    text=GlideTextConfig(),
+  ),
+  "glide_upsampler": Published(
+    ImageUNetConfig(
+      channels=(192, 192, 384, 384, 768, 768),
+      num_res_blocks=2,
+      attention_levels=(3, 4, 5),
+      in_channels=6,
+      **_GLIDE,
+    ),
+    DiffusionConfig(schedule={"name": "linear"}, prediction="eps"),
+    resolution=256,
+    text=GlideTextConfig(),
+  ),
+  "guided_diffusion_256": Published(
+    ImageUNetConfig(
+      channels=(256, 256, 512, 512, 1024, 1024),
+      num_res_blocks=2,
+      attention_levels=(3, 4, 5),
+      out_channels=6,
+      head_dim=64,
+    ),
+    DiffusionConfig(schedule={"name": "linear"}, prediction="eps"),
+    resolution=256,
+  ),
+}
+DOWN = {"ResnetDownsampleBlock2D": False, "SimpleCrossAttnDownBlock2D": True}
+UP = {"ResnetUpsampleBlock2D": False, "SimpleCrossAttnUpBlock2D": True}
+# Fields of diffusers' UNet2DConditionModel that may have these values only; a field that is not there has the first.
+FIXED = {
+  "mid_block_type": ("UNetMidBlock2DSimpleCrossAttn",),
+  "resnet_time_scale_shift": ("scale_shift",),
+  "norm_eps": (1e-5,),
+  "flip_sin_to_cos": (True,),
+  "freq_shift": (0,),
+  "center_input_sample": (False,),
+  "dual_cross_attention": (False,),
+  "class_embed_type": (None, "timestep"),
+  "class_embeddings_concat": (False,),
+  "time_embedding_type": ("positional",),
+  "time_cond_proj_dim": (None,),
+  "timestep_post_act": (None,),
+  "encoder_hid_dim_type": (None, "text_proj"),
+  "addition_embed_type": (None, "text"),
+  "cross_attention_norm": (None, "group_norm"),
+  "conv_in_kernel": (3,),
+  "conv_out_kernel": (3,),
+  "num_attention_heads": (None,),
+}
+
+
+def from_diffusers_unet(config: Mapping[str, Any]) -> ImageUNetConfig:
+  """The config of a diffusers `UNet2DConditionModel` of the DeepFloyd IF family.
+
+  Raises:
+    ValueError: names the field that has a value we have no network for.
+  """
+  if config.get("_class_name", "UNet2DConditionModel") != "UNet2DConditionModel":
+    raise ValueError(f"_class_name={config['_class_name']!r} must be UNet2DConditionModel")
+  for field, accepted in FIXED.items():
+    if config.get(field, accepted[0]) not in accepted:
+      raise ValueError(
+        f"{field}={config[field]!r} is not supported: {' or '.join(map(repr, accepted))} is"
+      )
+  down, up = config["down_block_types"], config["up_block_types"]
+  for name, types, known in (("down_block_types", down, DOWN), ("up_block_types", up, UP)):
+    if bad := sorted(set(types) - set(known)):
+      raise ValueError(f"{name} has {bad[0]}, which is not supported: {' and '.join(known)} are")
+  attends = [DOWN[kind] for kind in down]
+  if not any(attends):
+    raise ValueError(f"down_block_types={down} must attend somewhere: the middle does")
+  if [UP[kind] for kind in reversed(up)] != attends:
+    raise ValueError(f"up_block_types={up} must attend where down_block_types={down} do")
+  act = {"swish": "silu"}.get(config["act_fn"], config["act_fn"])
+  if act not in ACTIVATIONS:
+    raise ValueError(f"act_fn={act!r} is not supported: {' and '.join(ACTIVATIONS)} are")
+  # Either every block activates the embedding, or it is activated once before all of them: the same.
+  if (config.get("time_embedding_act_fn") is not None) != config.get("resnet_skip_time_act", False):
+    raise ValueError(
+      f"time_embedding_act_fn={config.get('time_embedding_act_fn')!r} and resnet_skip_time_act="
+      f"{config.get('resnet_skip_time_act', False)} must be given together or not at all"
+    )
+  if config.get("time_embedding_act_fn") not in (None, config["act_fn"]):
+    raise ValueError(
+      f"time_embedding_act_fn={config['time_embedding_act_fn']!r} must be act_fn={config['act_fn']!r}"
+    )
+  scale = config.get("resnet_out_scale_factor") or 1.0
+  if (config.get("mid_block_scale_factor") or 1.0) != scale:
+    raise ValueError(
+      f"mid_block_scale_factor={config.get('mid_block_scale_factor')} must be resnet_out_scale_factor={scale}"
+    )
+  only_text = config.get("only_cross_attention", False)
+  if config.get("mid_block_only_cross_attention") not in (None, only_text):
+    raise ValueError(
+      f"mid_block_only_cross_attention={config['mid_block_only_cross_attention']} must be only_cross_attention={only_text}"
+    )
+  head_dim = config["attention_head_dim"]
+  if not isinstance(head_dim, int):
+    raise ValueError(f"attention_head_dim={head_dim} must be one number")
+  layers = config["layers_per_block"]
+  width = config["cross_attention_dim"]
+  return ImageUNetConfig(
+    channels=tuple(config["block_out_channels"]),
+    num_res_blocks=layers if isinstance(layers, int) else tuple(layers),
+    attention_levels=tuple(level for level, attention in enumerate(attends) if attention),
+    in_channels=config["in_channels"],
+    out_channels=config["out_channels"],
+    text_dim=config.get("encoder_hid_dim") or width,
+    cross_attention_dim=width if config.get("encoder_hid_dim") else None,
+    text_norm="group" if config.get("cross_attention_norm") else "none",
+    text_pool="attention" if config.get("addition_embed_type") else "none",
+    pool_heads=config.get("addition_embed_type_num_heads", 64),
+    attends_to_padding=True,
+    self_attention=not only_text,
+    head_dim=head_dim,
+    embedding_dim=config.get("time_embedding_dim") or 4 * config["block_out_channels"][0],
+    augmentation_embedding=config.get("class_embed_type") == "timestep",
+    norm_groups=config.get("norm_num_groups", 32),
+    activation=act,
+    residual_scale=1 / scale,
+  )
+
+
+def to_diffusers_unet(config: ImageUNetConfig, resolution: int) -> dict[str, Any]:
+  """The `config.json` with which diffusers builds the same network.
+
+  Raises:
+    ValueError: names the field that diffusers has no network for.
+  """
+  if config.text_dim and config.text_norm == "layer":
+    raise ValueError(
+      "text_norm='layer' cannot be written: diffusers' blocks have 'group' or 'none'"
+    )
+  if config.text_pool == "last":
+    raise ValueError("text_pool='last' cannot be written: diffusers has 'attention' or 'none'")
+  attends = [level in config.attention_levels for level in range(len(config.channels))]
+  kind = lambda table, flag: next(name for name, value in table.items() if value == flag)
+  return {
+    "_class_name": "UNet2DConditionModel",
+    "sample_size": resolution,
+    "in_channels": config.in_channels,
+    "out_channels": config.out_channels,
+    "block_out_channels": list(config.channels),
+    "layers_per_block": list(config.num_res_blocks),
+    "down_block_types": [kind(DOWN, flag) for flag in attends],
+    "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
+    "up_block_types": [kind(UP, flag) for flag in reversed(attends)],
+    "only_cross_attention": not config.self_attention,
+    "mid_block_only_cross_attention": not config.self_attention,
+    "attention_head_dim": config.head_dim,
+    "cross_attention_dim": config.cross_attention_dim or config.text_dim,
+    "encoder_hid_dim": config.text_dim if config.cross_attention_dim else None,
+    "encoder_hid_dim_type": "text_proj" if config.cross_attention_dim else None,
+    "cross_attention_norm": "group_norm" if config.text_norm == "group" else None,
+    "addition_embed_type": "text" if config.text_pool == "attention" else None,
+    "addition_embed_type_num_heads": config.pool_heads,
+    "act_fn": config.activation,
+    "time_embedding_act_fn": config.activation,
+    "resnet_skip_time_act": True,
+    "resnet_time_scale_shift": "scale_shift",
+    "resnet_out_scale_factor": 1 / config.residual_scale,
+    "mid_block_scale_factor": 1 / config.residual_scale,
+    "time_embedding_dim": config.embedding_dim,
+    "class_embed_type": "timestep" if config.augmentation_embedding else None,
+    "norm_num_groups": config.norm_groups,
+    "norm_eps": 1e-5,
+  }
+
+
+def from_diffusers_scheduler(
+  config: Mapping[str, Any],
+) -> tuple[DiffusionConfig, dict[str, Any]]:
+  """(the process that a network was trained in, thresholding for `SamplingConfig`) from `scheduler_config.json`."""
+  predictions = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
+  prediction = config.get("prediction_type", "epsilon")
+  if prediction not in predictions:
+    raise ValueError(f"prediction_type={prediction!r} must be one of {', '.join(predictions)}")
+  if config.get("trained_betas") is not None or config.get("rescale_betas_zero_snr"):
+    raise ValueError("trained_betas and rescale_betas_zero_snr are not supported")
+  schedule = {
+    "name": config.get("beta_schedule", "linear"),
+    "num_timesteps": config.get("num_train_timesteps", 1000),
+    "spacing": config.get("timestep_spacing", "leading"),
+  }
+  if schedule["name"] != "squaredcos_cap_v2":
+    schedule |= {name: config[name] for name in ("beta_start", "beta_end") if name in config}
+  if config.get("thresholding"):
+    threshold = {
+      "name": "dynamic",
+      "percentile": config.get("dynamic_thresholding_ratio", 0.995),
+      "maximum": config.get("sample_max_value", 1.0),
+    }
+  else:
+    threshold = {"name": "static" if config.get("clip_sample", True) else "none"}
+  return DiffusionConfig(schedule=schedule, prediction=predictions[prediction]), threshold
+
+
+def to_diffusers_scheduler(diffusion: DiffusionConfig, sampling: SamplingConfig) -> dict[str, Any]:
+  """The `scheduler_config.json` of the same process."""
+  schedule = dict(diffusion.schedule)
+  if schedule["name"] == "cosine":
+    raise ValueError(
+      "diffusion.schedule.name='cosine' cannot be written: diffusers has no continuous schedules"
+    )
+  threshold = dict(sampling.threshold)
+  predictions = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
+  return {
+    "_class_name": "DDPMScheduler",
+    "beta_schedule": schedule["name"],
+    "num_train_timesteps": schedule.get("num_timesteps", 1000),
+    "timestep_spacing": schedule.get("spacing", "trailing"),
+    "beta_start": schedule.get("beta_start", 1e-4),
+    "beta_end": schedule.get("beta_end", 0.02),
+    "prediction_type": predictions[diffusion.prediction],
+    "thresholding": threshold["name"] == "dynamic",
+    "dynamic_thresholding_ratio": threshold.get("percentile", 0.995),
+    "sample_max_value": threshold.get("maximum") or 1.0,
+    "clip_sample": threshold["name"] == "static",
+  }
+
+
+def from_transformers_t5(config: Mapping[str, Any]) -> T5Config:
+  """The config of a T5 v1.1 or ByT5 encoder from its `config.json`.
+
+  Raises:
+    ValueError: for the first T5, whose feed-forward layer is not gated.
+  """
+  if config.get("feed_forward_proj", "relu") not in ("gated-gelu",):
+    raise ValueError(
+      f"feed_forward_proj={config.get('feed_forward_proj', 'relu')!r} must be 'gated-gelu': T5 v1.1, ByT5, mT5"
+    )
+  fields = {field.name for field in dataclasses.fields(T5Config)}
+  return T5Config(**{name: value for name, value in config.items() if name in fields})

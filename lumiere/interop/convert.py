@@ -1,0 +1,240 @@
+"""Public weights -> a checkpoint of ours, and back.
+
+python -m lumiere.interop.convert --source=IF-I-M-v1.0 --out=runs/if_m                   (a pipeline folder of diffusers)
+python -m lumiere.interop.convert --source=IF-I-M-v1.0/unet --out=runs/if_m              (its U-Net alone)
+python -m lumiere.interop.convert --source=base.pt --architecture=glide_base --out=runs/glide
+python -m lumiere.interop.convert --source=t5-v1_1-xxl --out=runs/t5_xxl                 (a text encoder)
+python -m lumiere.interop.convert --source=runs/t2i --to=diffusers --out=mine            (a run of ours, back)
+
+Says what it recognised, fits every tensor by name and shape before it reads the first, and writes them one at a time: no
+more than the largest tensor is held in memory. `--report` shows the whole list.
+"""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+from absl import flags
+from flax import nnx, traverse_util
+
+from lumiere import cli, weights
+from lumiere.experiment import (
+  STAGES,
+  DataConfig,
+  DiffusionConfig,
+  Experiment,
+  SamplingConfig,
+  SuperResolutionConfig,
+  TextConfig,
+  TrainConfig,
+)
+from lumiere.interop import architectures, mapping, names, tensors, text
+from lumiere.model import build_model
+from lumiere.text import encoders, glide
+from lumiere.training import checkpoints
+from stunet.image_unet import ImageUNetConfig
+
+MAX_TEXT_LENGTH = 77  # DeepFloyd IF
+
+
+def main():
+  """Reads the flags."""
+  for name in ("source", "out"):
+    if not flags.FLAGS[name].value:
+      raise ValueError(f"--{name} is missing")
+  source, out = pathlib.Path(flags.FLAGS.source), pathlib.Path(flags.FLAGS.out)
+  if not source.exists():
+    raise ValueError(f"--source={source} does not exist")
+  if out.exists():
+    raise ValueError(f"--out={out} exists already: nothing is overwritten")
+  if flags.FLAGS.to == "diffusers":
+    export(source, out)
+    return
+  fitted = convert(source, out, flags.FLAGS.architecture)
+  if flags.FLAGS.report:
+    print(fitted.report())
+  print(f"{fitted.summary()}\nwritten to {out}")
+
+
+def convert(
+  source: pathlib.Path, out: pathlib.Path, architecture: str | None = None
+) -> mapping.Fit:
+  """Writes a checkpoint from what lies at `source`; see the head of this file.
+
+  Raises:
+    ValueError: if nothing is recognised, or a tensor does not fit; nothing is written then.
+  """
+  if source.is_file():
+    if architecture is None:
+      raise ValueError(
+        f"--architecture is missing: {source} is a bare file of weights; one of {', '.join(architectures.PUBLISHED)}"
+      )
+    return _convert_published(source, out, architecture)
+  if (source / "unet" / "config.json").is_file():
+    return _convert_unet(source / "unet", source / "scheduler", out)
+  if not (source / "config.json").is_file():
+    raise ValueError(f"--source={source} has neither config.json nor unet/config.json")
+  config = json.loads((source / "config.json").read_text())
+  if config.get("_class_name") == "UNet2DConditionModel":
+    return _convert_unet(source, source.parent / "scheduler", out)
+  if config.get("model_type") in ("t5", "mt5", "umt5"):
+    return _convert_t5(source, config, out)
+  kind = config.get("_class_name") or config.get("model_type") or config.get("architectures")
+  raise ValueError(
+    f"{source / 'config.json'} describes {kind!r}: UNet2DConditionModel or T5 can be converted"
+  )
+
+
+def _convert_unet(folder: pathlib.Path, scheduler: pathlib.Path, out: pathlib.Path) -> mapping.Fit:
+  """A diffusers U-Net with its scheduler."""
+  config = json.loads((folder / "config.json").read_text())
+  try:
+    model = architectures.from_diffusers_unet(config)
+  except (KeyError, ValueError) as error:
+    raise ValueError(f"{folder / 'config.json'}: {error}") from error
+  path = scheduler / "scheduler_config.json"
+  if not path.is_file():
+    raise ValueError(f"{path} is missing: it says in which process the network was trained")
+  diffusion, threshold = architectures.from_diffusers_scheduler(json.loads(path.read_text()))
+  # DeepFloyd IF's pipeline upsamples with corners aligned, by four.
+  super_resolution = SuperResolutionConfig(factor=4, aligned=True)
+  resolution = config.get("sample_size") or 64
+  experiment = describe(model, diffusion, threshold, resolution, super_resolution)
+  print(f"{folder}: a {experiment.stage} network of diffusers, {len(model.channels)} levels")
+  with tensors.open_tensors(tensors.find_weights(folder)) as found:
+    return _write(experiment, found, names.diffusers(model), {}, out)
+
+
+def _convert_published(source: pathlib.Path, out: pathlib.Path, architecture: str) -> mapping.Fit:
+  """A state dict in the ADM family's own naming; a text encoder that is in it goes to OUT/text_encoder."""
+  published = architectures.PUBLISHED[architecture]
+  config = published.text
+  experiment = describe(
+    published.model,
+    published.diffusion,
+    {"name": "static"},
+    published.resolution,
+    SuperResolutionConfig(factor=4),
+    config.length if config else MAX_TEXT_LENGTH,
+  )
+  print(f"{source}: read as {architecture}, a {experiment.stage} network")
+  bpe = [source.parent / name for name in glide.FILES]
+  has_bpe = all(path.is_file() for path in bpe)
+  why = f"GLIDE's text encoder: {' and '.join(glide.FILES)} are not beside {source.name}"
+  with tensors.open_tensors(source) as found:
+    fitted = _write(
+      experiment, found, names.adm(published.model), {text.GLIDE_TEXT: why} if config else {}, out
+    )
+    if config is None or not has_bpe:
+      return fitted
+    encoder = mapping.fit(
+      weights.split(encoders.abstract(config))[1], found, text.glide(config), {text.GLIDE_NETWORK: ""}
+    )  # fmt: skip
+    encoders.save(out / "text_encoder", config, encoder.weights)
+  for path in bpe:
+    shutil.copy(path, out / "text_encoder" / path.name)
+  return mapping.merge(fitted, encoder, "text_encoder")
+
+
+def _convert_t5(folder: pathlib.Path, config: dict, out: pathlib.Path) -> mapping.Fit:
+  """A T5 encoder with its tokenizer."""
+  try:
+    encoder = architectures.from_transformers_t5(config)
+  except ValueError as error:
+    raise ValueError(f"{folder / 'config.json'}: {error}") from error
+  tokenizer = next(
+    (p for p in (folder / "spiece.model", folder.parent / "tokenizer" / "spiece.model") if p.is_file()),
+    None,
+  )  # fmt: skip
+  if tokenizer is None and encoder.vocab_size != 384:
+    raise ValueError(f"{folder / 'spiece.model'} is missing: it cuts captions into tokens")
+  abstract = encoders.abstract(encoder)
+  print(f"{folder}: a T5 encoder of {encoder.num_layers} layers, {encoder.d_model} wide")
+  with tensors.open_tensors(tensors.find_weights(folder)) as found:
+    fitted = mapping.fit(weights.split(abstract)[1], found, text.t5(encoder), text.T5_UNUSED)
+    encoders.save(out, encoder, fitted.weights)
+  if tokenizer is not None:
+    shutil.copy(tokenizer, out / "spiece.model")
+  return fitted
+
+
+def _write(experiment, found, modules, unused, out: pathlib.Path) -> mapping.Fit:
+  abstract = weights.split(nnx.eval_shape(lambda: build_model(experiment, weights.Seeds(0))))[1]
+  # Ours lies under "network", and under "unet" in it for super-resolution.
+  inside = ("network", "unet") if experiment.is_super_resolution else ("network",)
+  tree = abstract
+  for name in inside:
+    tree = tree[name]
+  fitted = mapping.fit(tree, found, modules, unused)
+  flat = {inside + path: leaf for path, leaf in traverse_util.flatten_dict(fitted.weights).items()}
+  checkpoints.save_imported(out, experiment, traverse_util.unflatten_dict(flat))
+  return fitted
+
+
+def describe(
+  model: ImageUNetConfig,
+  diffusion: DiffusionConfig,
+  threshold: dict,
+  resolution: int,
+  super_resolution: SuperResolutionConfig,
+  max_length: int = MAX_TEXT_LENGTH,
+) -> Experiment:
+  """The image stage that a public network stands for: what was not published is left at our defaults."""
+  is_super_resolution = model.in_channels == 6
+  return Experiment(
+    stage="ssr_image" if is_super_resolution else "t2i",
+    model=model,
+    text=TextConfig(max_length=max_length, null="empty") if model.text_dim else None,
+    diffusion=diffusion,
+    super_resolution=super_resolution if is_super_resolution else None,
+    data=DataConfig(
+      dataset="video_folder", folder="(imported)", num_frames=1, resolution=resolution
+    ),
+    train=TrainConfig(num_steps=1, batch_size=1),
+    sampling=SamplingConfig(
+      sampler="ddpm",
+      num_steps=100 if not is_super_resolution else 50,
+      guidance_scale=7.0 if not is_super_resolution else 4.0,
+      threshold=threshold,
+      augmentation_level=0.25 if model.augmentation_embedding else 0.0,
+    ),
+  )
+
+
+def export(workdir: pathlib.Path, out: pathlib.Path):
+  """Writes the image part of a run, of a video run too, as a diffusers folder: `unet/` and `scheduler/`.
+
+  Raises:
+    ValueError: if the run's network is none that diffusers has.
+  """
+  from safetensors.numpy import save_file
+
+  trained = checkpoints.load_trained(workdir, STAGES)
+  experiment = trained.experiment
+  config = architectures.to_diffusers_unet(experiment.model, experiment.data.resolution)
+  scheduler = architectures.to_diffusers_scheduler(experiment.diffusion, experiment.sampling)
+  modules = names.diffusers(experiment.model)
+  tree = (trained.frozen if experiment.is_video else trained.params)["network"]
+  tree = tree["unet"] if experiment.is_super_resolution else tree
+  tree = tree["image"] if experiment.is_video else tree
+  stored = {}
+  for path, leaf in traverse_util.flatten_dict(tree, sep="/").items():
+    source = names.source_of(path, leaf.shape, modules)
+    stored[source.key] = np.ascontiguousarray(source.store(np.asarray(leaf)))
+  for name, content in (("unet/config.json", config), ("scheduler/scheduler_config.json", scheduler)):  # fmt: skip
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text(json.dumps(content, indent=2) + "\n")
+  save_file(stored, out / "unet" / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+  print(f"{len(stored)} tensors written to {out}")
+
+
+if __name__ == "__main__":
+  flags.DEFINE_string("source", None, "Folder or file with the weights.")
+  flags.DEFINE_string("out", None, "Folder to write; it must not be there yet.")
+  flags.DEFINE_enum("to", "lumiere", ("lumiere", "diffusers"), "What to write.")
+  flags.DEFINE_enum(
+    "architecture", None, tuple(architectures.PUBLISHED), "What a bare file of weights is."
+  )
+  flags.DEFINE_bool("report", False, "Print every tensor and where it went.")
+  cli.run(main)
