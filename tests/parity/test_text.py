@@ -52,7 +52,7 @@ def test_pieces_are_those_of_transformers(tmp_path):
   from tests.lumiere.interop.test_convert import train_pieces
 
   train_pieces(tmp_path / "spiece.model")
-  theirs = transformers.T5Tokenizer(str(tmp_path / "spiece.model"), extra_ids=0)
+  theirs = transformers.T5Tokenizer.from_pretrained(tmp_path, extra_ids=0)
   captions = ["a red circle moves left", "one  blue square, unseen word", ""]
   batch = theirs(captions, padding="max_length", max_length=12, truncation=True)
   ours = SentencePieceTokenizer(tmp_path / "spiece.model", 12)(captions)
