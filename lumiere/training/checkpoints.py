@@ -15,7 +15,6 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 from flax import nnx
-from ml_collections import ConfigDict
 
 from lumiere import weights
 from lumiere.experiment import Experiment
@@ -229,8 +228,12 @@ def load_experiment(workdir: epath.PathLike, step: int | None = None) -> tuple[E
 INHERITED = ("model", "text", "diffusion", "super_resolution")
 
 
-def read_experiment(config: ConfigDict) -> Experiment:
+def read_experiment(config: Any) -> Experiment:
   """The experiment of a config; sections that describe the network and are left out are those of `init_from`.
+
+  Args:
+    config: a `ConfigDict`, or what `config_flags` puts in its place when the file could not be loaded, which says so
+      at the first access.
 
   Raises:
     ValueError: names the field that cannot be.

@@ -49,7 +49,7 @@ def test_converted_encoders_give_the_states_of_transformers(seed, tmp_path):
 
 def test_pieces_are_those_of_transformers(tmp_path):
   from lumiere.text.tokenize import SentencePieceTokenizer
-  from tests.lumiere.interop.test_convert import train_pieces
+  from tests.lumiere.interop.published import train_pieces
 
   train_pieces(tmp_path / "spiece.model")
   theirs = transformers.T5Tokenizer.from_pretrained(tmp_path, extra_ids=0)

@@ -103,7 +103,7 @@ def test_the_options_cover_deepfloyd_if_exactly():
   [
     (dict(num_res_blocks=(1, 2)), "num_res_blocks"),
     (dict(attention_levels=(3,)), "attention_levels"),
-    (dict(self_attention=False, text_dim=0), "self_attention"),
+    (dict(self_attention=False, text_dim=0, text_pool="none"), "self_attention"),
     (dict(norm_groups=3), "norm_groups"),
     (dict(head_dim=5), "head_dim"),
     (dict(pool_heads=5), "pool_heads"),

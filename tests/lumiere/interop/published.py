@@ -56,6 +56,22 @@ def write_unet(folder: pathlib.Path, config: dict, shapes: dict, scheduler=SCHED
   save_file(draw(shapes), folder / "unet" / "diffusion_pytorch_model.safetensors")
 
 
+def train_pieces(path, vocab_size: int = 30):
+  """A small SentencePiece model with T5's special tokens."""
+  import sentencepiece
+
+  text = [
+    "a red circle moves left",
+    "one blue square bounces up and down",
+    "a green triangle spins",
+  ]
+  sentencepiece.SentencePieceTrainer.train(
+    sentence_iterator=iter(text * 20), model_prefix=str(path.with_suffix("")), vocab_size=vocab_size,
+    pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2,
+  )  # fmt: skip
+  path.with_suffix(".model").rename(path)
+
+
 # GLIDE's base network, made small. Blocks are counted as its own code counts them.
 GLIDE = ImageUNetConfig(
   channels=(32, 64), num_res_blocks=1, attention_levels=(1,), out_channels=6, text_dim=24,

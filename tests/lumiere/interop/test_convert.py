@@ -20,7 +20,16 @@ from lumiere.text.encoders import TextEncoder
 from lumiere.training import checkpoints
 from lumiere.training.stages import Stage
 from stunet.stunet import TemporalConfig
-from tests.lumiere.interop.published import GLIDE, GOLDEN, IF_I, IF_II, SCHEDULER, draw, write_unet
+from tests.lumiere.interop.published import (
+  GLIDE,
+  GOLDEN,
+  IF_I,
+  IF_II,
+  SCHEDULER,
+  draw,
+  train_pieces,
+  write_unet,
+)
 
 SHAPES = json.loads((GOLDEN / "shapes.json").read_text())
 WIDTHS = {"M": (192, 384, 576, 768), "L": (320, 640, 960, 1280), "XL": (704, 1408, 2112, 2816)}
@@ -320,22 +329,6 @@ def test_an_imported_text_encoder_gives_the_states_of_transformers(name, tmp_pat
   states = np.asarray(encoder(["whatever"])["text"])
   mask = arrays["mask"]
   assert relative_error(states[mask], arrays["states"][mask]) < 1e-4
-
-
-def train_pieces(path, vocab_size: int = 30):
-  """A small SentencePiece model with T5's special tokens."""
-  import sentencepiece
-
-  text = [
-    "a red circle moves left",
-    "one blue square bounces up and down",
-    "a green triangle spins",
-  ]
-  sentencepiece.SentencePieceTrainer.train(
-    sentence_iterator=iter(text * 20), model_prefix=str(path.with_suffix("")), vocab_size=vocab_size,
-    pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2,
-  )  # fmt: skip
-  path.with_suffix(".model").rename(path)
 
 
 def test_the_report_lists_every_tensor(imported, tmp_path):

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from lumiere.text.tokenize import VOCAB_SIZE, ByteTokenizer
+from lumiere.text.tokenize import END, PAD, VOCAB_SIZE, ByteTokenizer, SentencePieceTokenizer
+from tests.lumiere.interop.published import train_pieces
 
 
 def test_numbering_is_byt5s():
@@ -48,3 +49,21 @@ def test_decoding_ignores_what_is_no_byte():
 def test_bad_arguments_are_named(make, words):
   with pytest.raises(ValueError, match=words):
     make()
+
+
+def test_pieces_are_ended_cut_and_padded(tmp_path):
+  train_pieces(tmp_path / "spiece.model")
+  tokenizer = SentencePieceTokenizer(tmp_path / "spiece.model", max_length=6)
+  batch = tokenizer(["a", "one blue square bounces up and down", ""])
+  lengths = batch["mask"].sum(axis=1)
+  assert 2 <= lengths[0] < 6 and lengths[1] == 6 and lengths[2] == 1
+  for row, length in zip(batch["tokens"], lengths, strict=True):
+    assert row[length - 1] == END and (row[length:] == PAD).all()
+  with pytest.raises(ValueError, match="max_length=1"):
+    SentencePieceTokenizer(tmp_path / "spiece.model", 1)
+
+
+def test_a_file_that_is_no_sentencepiece_model_is_refused(tmp_path):
+  (tmp_path / "spiece.model").write_bytes(b"nothing")
+  with pytest.raises(ValueError, match="no SentencePiece model"):
+    SentencePieceTokenizer(tmp_path / "spiece.model", 8)
