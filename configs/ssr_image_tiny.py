@@ -19,9 +19,12 @@ def get_config() -> ConfigDict:
   config.diffusion = common.diffusion(prediction="x0")  # clean from few steps on
   config.data = common.tiny_clips(num_frames=1, resolution=64)
   config.optimizer = common.tiny_optimizer(1e-3)
+  config.mesh = dict(fsdp=1, frames=1)
   config.train = dict(
     num_steps=350,
     batch_size=16,
+    num_microbatches=1,
+    frozen_dtype="float32",
     ema_decay=0.98,
     log_every=100,
     eval_every=0,
@@ -30,7 +33,7 @@ def get_config() -> ConfigDict:
     num_samples=4,
     checkpoint_every=350,
     max_checkpoints=2,
-    profile=False,
+    profile_steps=0,
   )
   # Windows as the paper's: consecutive ones share 2 frames.
   config.sampling = dict(

@@ -57,9 +57,12 @@ def get_config() -> ConfigDict:
   config.optimizer = dict(
     name="adafactor", learning_rate=1e-4, warmup_steps=10_000, decay="constant", clip_norm=1.0
   )  # Imagen's base; the clipping is ours
+  config.mesh = dict(fsdp=1, frames=1)
   config.train = dict(
     num_steps=2_500_000,  # Imagen
     batch_size=2048,  # Imagen
+    num_microbatches=1,
+    frozen_dtype="float32",
     ema_decay=0.9999,  # usual
     log_every=100,
     eval_every=5000,
@@ -68,7 +71,7 @@ def get_config() -> ConfigDict:
     num_samples=16,
     checkpoint_every=2000,
     max_checkpoints=3,
-    profile=False,
+    profile_steps=0,
   )
   config.sampling = dict(
     sampler="ddim",

@@ -19,9 +19,12 @@ def get_config() -> ConfigDict:
   config.diffusion = common.diffusion()
   config.data = common.tiny_clips(num_frames=1, resolution=16)
   config.optimizer = common.tiny_optimizer(2e-3)
+  config.mesh = dict(fsdp=1, frames=1)
   config.train = dict(
     num_steps=950,
     batch_size=32,
+    num_microbatches=1,
+    frozen_dtype="float32",
     ema_decay=0.99,
     log_every=100,
     eval_every=0,
@@ -30,7 +33,7 @@ def get_config() -> ConfigDict:
     num_samples=8,
     checkpoint_every=475,
     max_checkpoints=2,
-    profile=False,
+    profile_steps=0,
   )
   config.sampling = dict(
     sampler="dpm++", num_steps=16, guidance_scale=4.0, threshold=dict(name="static")

@@ -218,12 +218,31 @@ class OptimizerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class MeshConfig:
+  """How the devices share the work; `data` parallelism takes those that these leave.
+
+  Attributes:
+    fsdp: devices that share the weights, and examples too.
+    frames: devices that share each clip, along time.
+  """
+
+  fsdp: int = 1
+  frames: int = 1
+
+  def __post_init__(self):
+    at_least("mesh.fsdp", self.fsdp, 1)
+    at_least("mesh.frames", self.frames, 1)
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainConfig:
   """The loop.
 
   Attributes:
     num_steps: steps of the whole run.
     batch_size: examples a step, over all devices and processes.
+    num_microbatches: parts that a batch is worked through in, one after another: less memory, the same step.
+    frozen_dtype: what frozen weights are kept in: "float32" or "bfloat16".
     ema_decay: decay of the averaged weights, ramped up in the first steps.
     log_every: steps between reports.
     eval_every: steps between evaluations on the held-out split; 0 for none.
@@ -232,11 +251,13 @@ class TrainConfig:
     num_samples: clips on a sample sheet.
     checkpoint_every: steps between checkpoints.
     max_checkpoints: checkpoints kept.
-    profile: whether to record a profile of a few early steps.
+    profile_steps: steps to record a profile of, shortly after the start; 0 for none.
   """
 
   num_steps: int
   batch_size: int
+  num_microbatches: int = 1
+  frozen_dtype: str = "float32"
   ema_decay: float = 0.9999
   log_every: int = 100
   eval_every: int = 1000
@@ -245,12 +266,13 @@ class TrainConfig:
   num_samples: int = 8
   checkpoint_every: int = 1000
   max_checkpoints: int = 3
-  profile: bool = False
+  profile_steps: int = 0
 
   def __post_init__(self):
     for field in (
       "num_steps",
       "batch_size",
+      "num_microbatches",
       "log_every",
       "eval_batches",
       "checkpoint_every",
@@ -258,9 +280,10 @@ class TrainConfig:
       "num_samples",
     ):
       at_least(f"train.{field}", getattr(self, field), 1)
-    for field in ("eval_every", "sample_every"):
+    for field in ("eval_every", "sample_every", "profile_steps"):
       at_least(f"train.{field}", getattr(self, field), 0)
     between("train.ema_decay", self.ema_decay, 0, 1)
+    one_of("train.frozen_dtype", self.frozen_dtype, ("float32", "bfloat16"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,6 +298,7 @@ class Experiment:
     diffusion: process and objective.
     optimizer: optax.
     sampling: defaults for sampling.
+    mesh: how the devices share the work.
     text: captions; None for networks without text.
     temporal: what inflation adds; needed by the video stages, absent in the image stages.
     super_resolution: needed by the ssr stages, absent in the others.
@@ -290,6 +314,7 @@ class Experiment:
   diffusion: DiffusionConfig = dataclasses.field(default_factory=DiffusionConfig)
   optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
   sampling: SamplingConfig = dataclasses.field(default_factory=SamplingConfig)
+  mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
   text: TextConfig | None = None
   temporal: TemporalConfig | None = None
   super_resolution: SuperResolutionConfig | None = None

@@ -27,6 +27,7 @@ from lumiere.weights import Weights
 from multidiffusion.denoiser import windowed
 from multidiffusion.windows import plan_windows
 from ssr.augmentation import augment, upsample
+from stunet import layout
 from stunet.stunet import check_num_frames
 
 
@@ -169,12 +170,14 @@ class Generator:
       denoiser = classifier_free(
         denoiser, unconditional, sampling.guidance_scale, sampling.guidance_rescale
       )
+    # Devices that share examples share windows: no fewer at a time than keep them busy.
+    sharing = layout.axis_size(layout.DATA) * layout.axis_size(layout.FSDP)
     if self.experiment.is_video and sampling.window:
       denoiser = windowed(
         denoiser,
         plan_windows(state.z.shape[1], sampling.window, sampling.stride),
         weights=sampling.window_weights,
-        windows_per_batch=sampling.windows_per_batch,
+        windows_per_batch=max(sampling.windows_per_batch, sharing // len(state.z)),
         per_frame=("low_res",) if "low_res" in conditioning else (),
       )
     return denoise_step(

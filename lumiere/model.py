@@ -19,6 +19,7 @@ from lumiere.experiment import Experiment
 from lumiere.text import TEXT_KEYS
 from lumiere.text.t5 import T5Encoder
 from ssr.ssr_unet import SSRUNet
+from stunet import layout
 from stunet.image_unet import ImageUNet
 from stunet.inflation import freeze, inflate
 
@@ -50,6 +51,7 @@ class Model(nnx.Module):
     """
 
     def denoise(z, log_snr, conditioning):
+      z, log_snr, conditioning = layout.over_examples((z, log_snr, dict(conditioning or {})))
       timesteps = schedule.timestep(log_snr)
       text = (conditioning.get("text"), conditioning.get("text_mask"))
       if isinstance(self.network, SSRUNet):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from stunet import layout
 from stunet.attention import TextAttention
 from stunet.blocks import ACTIVATIONS, ResBlock, conv3x3, group_norm
 from stunet.embeddings import TimestepEmbedding, make_text_pool
@@ -206,28 +207,30 @@ class ImageUNet(nnx.Module):
 
   def condition(self, timesteps, text, mask, augmentation_timesteps):
     """Everything that is not the image -> (embedding [b e], caption states for attention [b l d] or None, their mask)."""
-    embedding = self.time_embedding(timesteps)
+    gathered = lambda module: layout.gathered(module, self.dtype)
+    embedding = gathered(self.time_embedding)(timesteps)
     if self.augmentation_embedding is not None:
       if augmentation_timesteps is None:
         raise ValueError(
           "augmentation_timesteps is needed: this network is told its condition's noise level"
         )
-      embedding += self.augmentation_embedding(augmentation_timesteps)
+      embedding += gathered(self.augmentation_embedding)(augmentation_timesteps)
     if self.config.text_dim:
       if text is None:
         raise ValueError("text is needed: this network was built with text_dim > 0")
       if self.config.attends_to_padding:
         mask = None
       if self.text_pool is not None:
-        embedding += self.text_pool(text, mask)
+        embedding += gathered(self.text_pool)(text, mask)
       if self.text_projection is not None:
-        text = self.text_projection(text)
+        text = gathered(self.text_projection)(text)
     # Every block begins with the same activation of the embedding, so it is taken once.
     return ACTIVATIONS[self.config.activation](embedding), text, mask
 
   def head(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w out"]:
     """Features of the finest level -> prediction in float32."""
-    return self.conv_out(ACTIVATIONS[self.config.activation](self.norm_out(x))).astype(jnp.float32)
+    norm, conv = layout.gathered((self.norm_out, self.conv_out), self.dtype)
+    return conv(ACTIVATIONS[self.config.activation](norm(x))).astype(jnp.float32)
 
   def __call__(
     self,
@@ -251,34 +254,37 @@ class ImageUNet(nnx.Module):
     """
     check_size(x.shape, self.config)
     embedding, text, mask = self.condition(timesteps, text, mask, augmentation_timesteps)
-    run = lambda stage, level, x: maybe_remat(stage, level in self.config.remat_levels)(
-      x, embedding, text, mask
-    )
 
-    h = self.conv_in(x.astype(self.dtype))
+    def run(layer, level: int, *given):
+      remat = level in self.config.remat_levels
+      return call(lambda layer, *given: layer(*given), layer, *given, dtype=self.dtype, remat=remat)
+
+    h = layout.gathered(self.conv_in, self.dtype)(x.astype(self.dtype))
     skips = [h]
     for index, level in enumerate(self.down):
       for stage in level.stages:
-        h = run(stage, index, h)
+        h = run(stage, index, h, embedding, text, mask)
         skips.append(h)
       if level.resample is not None:
-        h = level.resample(h, embedding)
+        h = run(level.resample, index, h, embedding)
         skips.append(h)
 
     for stage in self.middle.stages:
-      h = run(stage, self.config.coarsest, h)
+      h = run(stage, self.config.coarsest, h, embedding, text, mask)
 
     for index, level in zip(range(self.config.coarsest, -1, -1), self.up, strict=True):
       for stage in level.stages:
-        h = run(stage, index, jnp.concatenate([h, skips.pop()], axis=-1))
+        h = jnp.concatenate([h, skips.pop()], axis=-1)
+        h = run(stage, index, h, embedding, text, mask)
       if level.resample is not None:
-        h = level.resample(h, embedding)
+        h = run(level.resample, index, h, embedding)
     return self.head(h)
 
 
-def maybe_remat(function, remat: bool):
-  """`function`, recomputed in the backward pass if `remat`."""
-  return jax.checkpoint(lambda *args: function(*args)) if remat else function
+def call(function, modules, *args, dtype, remat: bool):
+  """`function(modules, *args)`, recomputed in the backward pass if `remat`; sharded weights are gathered inside."""
+  run = lambda *args: function(layout.gathered(modules, dtype), *args)
+  return jax.checkpoint(run)(*args) if remat else run(*args)
 
 
 def check_size(shape: tuple[int, ...], config: ImageUNetConfig):

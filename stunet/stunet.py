@@ -6,19 +6,22 @@
 
 The image network runs frame by frame over (b t) images with frozen weights; only what is added here is trained
 (`inflation.py` builds one from the other). At the start, for a total temporal factor N, frames 0, N, 2N, ... of the output
-are the image network's output on those frames.
+are the image network's output on those frames. With a `frames` axis in the mesh each clip is worked on by several devices
+(`layout.py`).
 """
 
 import dataclasses
+import functools
 
 import einops
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from stunet import layout
 from stunet.blocks import ACTIVATIONS
 from stunet.embeddings import make_text_pool
-from stunet.image_unet import ImageUNet, check_size, maybe_remat
+from stunet.image_unet import ImageUNet, call, check_size
 from stunet.temporal import AttentionInflation, ConvInflation, TemporalDown, TemporalUp
 
 
@@ -125,38 +128,80 @@ class STUNet(nnx.Module):
     Raises:
       ValueError: if the number of frames is not a multiple of the total temporal factor, or the size does not fit.
     """
-    image, config = self.image, self.image.config
-    check_size(x.shape, config)
+    check_size(x.shape, self.image.config)
     check_num_frames(x.shape[1], self.temporal.total_factor)
+    axes = self.frame_axes(*x.shape[1:4])
+    forward = layout.over_frames_axis(functools.partial(self._forward, axes))
+    return forward(x, timesteps, text, mask, augmentation_timesteps)
+
+  def frame_axes(self, num_frames: int, height: int, width: int) -> list[str | None]:
+    """For each level, the mesh axis that its frames are split over; None where every device has all of them.
+
+    Raises:
+      ValueError: if the clip's frames do not divide evenly over the mesh axis.
+    """
+    devices, last = layout.axis_size(layout.FRAMES), self.image.config.coarsest
+    if num_frames % devices:
+      raise ValueError(
+        f"{num_frames} frames do not divide over the {devices} devices that share a clip"
+      )
+    axes = []
+    for level, factor in enumerate((1, *self.temporal.factors)):
+      num_frames //= factor
+      places = (height >> level) * (width >> level)
+      swaps = level < last or not self.temporal.attention_depth or places % devices == 0
+      axes.append(layout.FRAMES if devices > 1 and num_frames % devices == 0 and swaps else None)
+    return axes
+
+  def _forward(self, axes, x, timesteps, text, mask, augmentation_timesteps):
+    """`axes` are those of `frame_axes`; x holds this device's own frames."""
+    image, config = self.image, self.image.config
     b = len(x)
     embedding, states, mask = image.condition(timesteps, text, mask, augmentation_timesteps)
     added = embedding
     if self.text_pool is not None:
-      added = embedding + ACTIVATIONS[config.activation](self.text_pool(text, mask))
+      pooled = layout.gathered(self.text_pool, image.dtype)(text, mask)
+      added = embedding + ACTIVATIONS[config.activation](pooled)
 
     def spatial(layer, h, *conditioning):
       h = layer(einops.rearrange(h, "b t h w c -> (b t) h w c"), *conditioning)
       return einops.rearrange(h, "(b t) h w c -> b t h w c", b=b)
 
     def stage_and_inflation(stage, inflation, level: int, h):
-      def run(h, embedding, added, text, states, mask):
+      def run(modules, h, embedding, added, text, states, mask):
+        stage, inflation = modules
         h = spatial(stage, h, embedding, states, mask)
-        return inflation(h, added, text, mask)
+        return inflation(h, added, text, mask, axes[level])
 
-      return maybe_remat(run, level in config.remat_levels)(h, embedding, added, text, states, mask)
+      given = (h, embedding, added, text, states, mask)
+      remat = level in config.remat_levels
+      return call(run, (stage, inflation), *given, dtype=image.dtype, remat=remat)
 
-    def resample(level, temporal_level, h):
-      h = spatial(level.resample, h, embedding)
-      return h if temporal_level.resample is None else temporal_level.resample(h)
+    def resample(level, added_level, before: int, after: int, h):
+      """From level `before` to level `after`; time is resampled where the coarser one has its frames."""
 
-    h = spatial(image.conv_in, x.astype(image.dtype))
+      def run(modules, h, embedding):
+        in_space, in_time = modules
+        h = spatial(in_space, h, embedding)
+        if axes[before] and not axes[after]:
+          h = layout.whole(h)
+        if in_time is not None:
+          h = in_time(h, axes[max(before, after)])
+        if axes[after] and not axes[before]:
+          h = layout.own_frames(h)
+        return h
+
+      modules, remat = (level.resample, added_level.resample), before in config.remat_levels
+      return call(run, modules, h, embedding, dtype=image.dtype, remat=remat)
+
+    h = spatial(layout.gathered(image.conv_in, image.dtype), x.astype(image.dtype))
     skips = [h]
     for index, (level, added_level) in enumerate(zip(image.down, self.down, strict=True)):
       for stage, inflation in zip(level.stages, added_level.inflations, strict=True):
         h = stage_and_inflation(stage, inflation, index, h)
         skips.append(h)
       if level.resample is not None:
-        h = resample(level, added_level, h)
+        h = resample(level, added_level, index, index + 1, h)
         skips.append(h)
 
     for stage, inflation in zip(image.middle.stages, self.middle.inflations, strict=True):
@@ -167,7 +212,7 @@ class STUNet(nnx.Module):
       for stage, inflation in zip(level.stages, added_level.inflations, strict=True):
         h = stage_and_inflation(stage, inflation, index, jnp.concatenate([h, skips.pop()], axis=-1))
       if level.resample is not None:
-        h = resample(level, added_level, h)
+        h = resample(level, added_level, index, index - 1, h)
     return spatial(image.head, h)
 
 

@@ -12,7 +12,8 @@ Time is halved and doubled with identity-initialised convolutions (Appendix B), 
     down(x)[i] = x[2 i],   up(x)[i] = x[i // 2]: nearest neighbour.                                              (2)
 
 A 1x3x3 convolution runs as a 2-D one over (b t) images and a 3x1x1 one as a 1-D one over (b h w) series: 5-D convolutions
-are the slow path on every backend. All norms see one frame at a time.
+are the slow path on every backend. All norms see one frame at a time. `axis` is the mesh axis that the frames are split
+over, None where they are all there.
 
 The paper draws no other input. With `conditioned`, these blocks also see the noise level and the caption, as the image
 network's own blocks do: a scale and shift of the second norm from the embedding, and text keys before the frames' keys.
@@ -27,6 +28,7 @@ from jaxtyping import Array, Bool, Float
 from stunet.attention import split_heads
 from stunet.blocks import ACTIVATIONS, conv3x3, group_norm, layer_norm, over_frames
 from stunet.embeddings import sinusoids
+from stunet.layout import to_frames, to_places, with_neighbours
 
 Features = Float[Array, "b t h w c"]
 
@@ -49,13 +51,13 @@ class TemporalConv(nnx.Module):
   ):
     init = {"kernel_init": identity_init} if identity else {}
     self.conv = nnx.Conv(
-      channels, channels, (3,), stride, padding=((1, 1),), dtype=dtype, rngs=rngs, **init
+      channels, channels, (3,), stride, padding="VALID", dtype=dtype, rngs=rngs, **init
     )
 
-  def __call__(self, x: Features) -> Float[Array, "b t2 h w c"]:
+  def __call__(self, x: Features, axis: str | None = None) -> Float[Array, "b t2 h w c"]:
     """Convolves along time; t2 = ceil(t / stride)."""
     b, _, h, w, _ = x.shape
-    x = self.conv(einops.rearrange(x, "b t h w c -> (b h w) t c"))
+    x = self.conv(einops.rearrange(with_neighbours(x, axis), "b t h w c -> (b h w) t c"))
     return einops.rearrange(x, "(b h w) t c -> b t h w c", b=b, h=h, w=w)
 
 
@@ -65,9 +67,9 @@ class TemporalDown(nnx.Module):
   def __init__(self, channels: int, *, dtype, rngs: nnx.Rngs):
     self.conv = TemporalConv(channels, stride=2, identity=True, dtype=dtype, rngs=rngs)
 
-  def __call__(self, x: Features) -> Float[Array, "b t2 h w c"]:
+  def __call__(self, x: Features, axis: str | None = None) -> Float[Array, "b t2 h w c"]:
     """Halves the frames."""
-    return self.conv(x)
+    return self.conv(x, axis)
 
 
 class TemporalUp(nnx.Module):
@@ -76,9 +78,9 @@ class TemporalUp(nnx.Module):
   def __init__(self, channels: int, *, dtype, rngs: nnx.Rngs):
     self.conv = TemporalConv(channels, identity=True, dtype=dtype, rngs=rngs)
 
-  def __call__(self, x: Features) -> Float[Array, "b t2 h w c"]:
+  def __call__(self, x: Features, axis: str | None = None) -> Float[Array, "b t2 h w c"]:
     """Doubles the frames."""
-    return self.conv(einops.repeat(x, "b t h w c -> b (t 2) h w c"))
+    return self.conv(einops.repeat(x, "b t h w c -> b (t 2) h w c"), axis)
 
 
 class ConvInflation(nnx.Module):
@@ -101,13 +103,18 @@ class ConvInflation(nnx.Module):
     )
 
   def __call__(
-    self, x: Features, embedding: Float[Array, "b e"] | None = None, text=None, mask=None
+    self,
+    x: Features,
+    embedding: Float[Array, "b e"] | None = None,
+    text=None,
+    mask=None,
+    axis: str | None = None,
   ) -> Features:
     """`embedding` is read if the block is conditioned; `text` and `mask` are not."""
     b, act = len(x), ACTIVATIONS[self.activation]
     h = einops.rearrange(x, "b t h w c -> (b t) h w c")
     h = act(self.norm1(self.spatial(h)))
-    h = self.temporal(einops.rearrange(h, "(b t) h w c -> b t h w c", b=b))
+    h = self.temporal(einops.rearrange(h, "(b t) h w c -> b t h w c", b=b), axis)
     h = self.norm2(einops.rearrange(h, "b t h w c -> (b t) h w c"))
     if self.embedding is not None:
       scale, shift = jnp.split(
@@ -137,11 +144,14 @@ class TemporalAttention(nnx.Module):
     x: Features,
     text: Float[Array, "b l d"] | None = None,
     mask: Bool[Array, "b l"] | None = None,
+    axis: str | None = None,
   ) -> Features:
     """`text` and its `mask` are read if the block is conditioned."""
-    b, t, height, width, channels = x.shape
+    b, _, height, width, channels = x.shape
     normed = self.norm(einops.rearrange(x, "b t h w c -> (b t) h w c"))
-    series = einops.rearrange(normed, "(b t) h w c -> (b h w) t c", b=b)
+    series = to_places(einops.rearrange(normed, "(b t) h w c -> b t (h w) c", b=b), axis)
+    t = series.shape[1]
+    series = einops.rearrange(series, "b t p c -> (b p) t c")
     series += sinusoids(jnp.arange(t), channels).astype(series.dtype)[None]
     key, value = self.key(series), self.value(series)
     if self.has_text:
@@ -158,7 +168,8 @@ class TemporalAttention(nnx.Module):
       mask=mask if self.has_text else None,
     )
     h = self.proj(einops.rearrange(h, "n t heads d -> n t (heads d)"))
-    return x + einops.rearrange(h, "(b h w) t c -> b t h w c", h=height, w=width)
+    h = to_frames(einops.rearrange(h, "(b p) t c -> b t p c", b=b), axis)
+    return x + einops.rearrange(h, "b t (h w) c -> b t h w c", h=height, w=width)
 
 
 class AttentionInflation(nnx.Module):
@@ -176,8 +187,10 @@ class AttentionInflation(nnx.Module):
       ]
     )
 
-  def __call__(self, x: Features, embedding=None, text=None, mask=None) -> Features:
+  def __call__(
+    self, x: Features, embedding=None, text=None, mask=None, axis: str | None = None
+  ) -> Features:
     """All blocks in a row."""
     for block in self.blocks:
-      x = block(x, text, mask)
+      x = block(x, text, mask, axis)
     return x

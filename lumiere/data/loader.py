@@ -1,10 +1,10 @@
 """Batches from a random-access source of examples, with Grain.
 
 The source is put in one global order, the same in every process: shuffled anew in each epoch, epochs one after another.
-Of each `batch_size` consecutive examples of that order, process p of P takes p, p + P, p + 2P, ... So
+Of each `batch_size` consecutive examples of that order, process p of P takes the p-th of P equal runs. So
 
-- the examples of a batch depend neither on the number of processes nor on the number of workers; nor do the random
-  choices in its transforms, which Grain seeds by the place in the order;
+- the examples of a batch, and their rows in it, depend neither on the number of processes nor on the number of workers;
+  nor do the random choices in its transforms, which Grain seeds by the place in the order;
 - the state of an iterator is that place, one number, and the same in every process.
 
 Examples are dicts of numpy arrays and bytes. Batches hold what networks take and nothing else:
@@ -118,8 +118,29 @@ def make_loader(
   examples = grain.experimental.apply_transformations(examples, [*transforms, KeepInputs()])
   # Whole batches only, before processes part: all of them must see the same number.
   examples = examples[: len(examples) // batch_size * batch_size]
+  if count > 1:
+    examples = DealtOut(examples, batch_size, count)
   shard = grain.sharding.ShardOptions(shard_index=index, shard_count=count)
   return Loader(examples, batch_size, shard, num_workers)
+
+
+class DealtOut(grain.MapDataset):
+  """The same batches with their examples so ordered that dealing them out in turn gives each process one run of them."""
+
+  def __init__(self, parent: grain.MapDataset, batch_size: int, processes: int):
+    super().__init__(parent)
+    self._batch_size, self._processes = batch_size, processes
+
+  def __len__(self) -> int:
+    return len(self._parent)
+
+  def __getitem__(self, index):
+    if isinstance(index, slice):
+      return self.slice(index)
+    batch, place = divmod(index, self._batch_size)
+    turn, process = divmod(place, self._processes)
+    run = self._batch_size // self._processes
+    return self._parent[batch * self._batch_size + process * run + turn]
 
 
 @dataclasses.dataclass(frozen=True)

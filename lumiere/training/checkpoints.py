@@ -13,12 +13,14 @@ from typing import Any
 import grain
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
 from etils import epath
 from flax import nnx
 
 from lumiere import weights
 from lumiere.experiment import Experiment
 from lumiere.model import build_model
+from lumiere.training import mesh as meshes
 from lumiere.training.state import TrainState
 
 
@@ -45,10 +47,10 @@ class Checkpoints:
     """Step of the newest complete checkpoint, or None."""
     return self._manager.latest_step()
 
-  def save(self, state: TrainState, data_iterator, experiment: Experiment):
+  def save(self, step: int, state: TrainState, data_iterator, experiment: Experiment):
     """Starts writing a checkpoint of this step; returns before it is on disk."""
     self._manager.save(
-      int(state.step),
+      step,
       args=ocp.args.Composite(
         params=ocp.args.StandardSave(state.params),
         ema=ocp.args.StandardSave(state.ema),
@@ -65,10 +67,25 @@ class Checkpoints:
   def restore(self, state: TrainState, data_iterator) -> TrainState:
     """The newest checkpoint into the shapes and shardings of `state`; moves `data_iterator` to its place.
 
+    One that cannot be read is warned of and deleted, and the one before it is taken.
+
     Raises:
-      CheckpointError: if it cannot be read.
+      CheckpointError: if none can be read; nothing is deleted then.
     """
-    step = self.latest_step
+    damaged = {}
+    for step in sorted(self._manager.all_steps(), reverse=True):
+      try:
+        restored = self._restore(step, state, data_iterator)
+      except CheckpointError as error:
+        damaged[step] = error
+        continue
+      for step, error in damaged.items():
+        logging.warning("%s; it is deleted, the one before it is used", error)
+        self._manager.delete(step)
+      return restored
+    raise next(iter(damaged.values()))
+
+  def _restore(self, step: int, state: TrainState, data_iterator) -> TrainState:
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
     try:
       restored = self._manager.restore(
@@ -165,7 +182,10 @@ class Trained:
 
 
 def load_trained(
-  workdir: epath.PathLike, stages: tuple[str, ...], step: int | None = None
+  workdir: epath.PathLike,
+  stages: tuple[str, ...],
+  step: int | None = None,
+  mesh: jax.sharding.Mesh | None = None,
 ) -> Trained:
   """Restores the averaged weights of a run.
 
@@ -173,6 +193,7 @@ def load_trained(
     workdir: the run's folder.
     stages: kinds of training that are accepted.
     step: which checkpoint; None is the newest.
+    mesh: where the weights go, split over its `fsdp`; None puts them on one device.
 
   Raises:
     CheckpointError: if there is no checkpoint, it cannot be read, or it is of another stage.
@@ -185,6 +206,8 @@ def load_trained(
     )
   abstract = nnx.eval_shape(lambda: build_model(experiment, weights.Seeds(0)))
   rebuild, params, frozen = weights.split(abstract)
+  if mesh is not None:
+    params, frozen = meshes.abstract((params, frozen), mesh)
   with ocp.CheckpointManager(workdir / "checkpoints") as manager:
     try:
       restored = manager.restore(

@@ -1,14 +1,15 @@
 """The training loop: config in, checkpoints and logs out. It knows no stage by name.
 
 Order at the start: model -> weights (resume > init_from > scratch) -> optimizer and average -> their restored values.
-Order in a step: dispatch step n, read the metrics of step n - 1, report, save, draw the next batch. A checkpoint is
-taken after its step's loss is known to be finite and before the next batch is drawn, so that the loader's place in it
-matches the step.
+Order in a step: draw a batch, dispatch the step, look at the losses that are there by now, report, save. Nothing waits
+for the devices but reports and checkpoints. A checkpoint is taken after its step's loss is known to be finite and before
+the next batch is drawn, so that the loader's place in it matches the step.
 """
 
+import collections
+import functools
 import signal
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -16,18 +17,20 @@ from absl import logging
 from clu import metric_writers, parameter_overview, periodic_actions
 from etils import epath
 from flax import nnx
+from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from lumiere import weights
 from lumiere.data import loader, sources
 from lumiere.experiment import Experiment
 from lumiere.generation import Generator
-from lumiere.training import checkpoints, metrics, samples
+from lumiere.training import checkpoints, flops, metrics, samples
 from lumiere.training import mesh as meshes
 from lumiere.training.optimizers import make_optimizer
 from lumiere.training.stages import Stage
 from lumiere.training.state import init_state
 from lumiere.training.step import make_eval_step, make_train_step
+from lumiere.training.throughput import Throughput
 
 
 class TrainingError(RuntimeError):
@@ -42,10 +45,10 @@ def train(experiment: Experiment, workdir: epath.PathLike):
     TrainingError: if the loss is not finite; the last good checkpoint stays.
   """
   workdir = epath.Path(workdir)
-  mesh = meshes.make_mesh()
-  meshes.check_batch_size(experiment.train.batch_size, mesh)
+  mesh = meshes.make_mesh(experiment.mesh)
+  meshes.check_fits(experiment, mesh)
   stage = Stage(experiment)
-  warm_start = load_warm_start(stage)
+  warm_start = load_warm_start(stage, mesh)
   with checkpoints.Checkpoints(workdir, experiment.train.max_checkpoints) as manager:
     check_same_experiment(workdir, manager, experiment)
     batches = iter(make_loader(experiment, "train", num_epochs=None))
@@ -53,24 +56,33 @@ def train(experiment: Experiment, workdir: epath.PathLike):
       sources.make_source(
         experiment.data, "validation"
       )  # that it is missing is said now, not hours later
+    step_flops = flops.model_flops(experiment, stage.batch_shapes())
     with jax.set_mesh(mesh):
-      _run(stage, workdir, manager, batches, mesh, warm_start)
+      _run(stage, workdir, manager, batches, mesh, warm_start, step_flops)
 
 
 def _run(
-  stage: Stage, workdir, manager: checkpoints.Checkpoints, batches: Iterator, mesh, warm_start
+  stage: Stage,
+  workdir,
+  manager: checkpoints.Checkpoints,
+  batches: Iterator,
+  mesh,
+  warm_start,
+  step_flops: float,
 ):
   experiment, config = stage.experiment, stage.experiment.train
-  rebuild, params, frozen = initial_weights(stage, warm_start)
+  rebuild, params, frozen = initial_weights(stage, warm_start, mesh)
   optimizer = make_optimizer(experiment.optimizer, config.num_steps)
-  state, frozen = meshes.replicate((init_state(params, optimizer), frozen), mesh)
+  state, shardings = place_state(params, optimizer, mesh)
   if manager.latest_step is not None:
     state = manager.restore(state, batches)
     logging.info("Resumed from step %d of %s", int(state.step), workdir)
   checkpoints.save_frozen(workdir, frozen)
+  frozen = kept_in(frozen, config.frozen_dtype)
   log_parameters(state.params, frozen)
 
-  train_step, eval_step = make_train_step(stage, rebuild, optimizer), make_eval_step(stage, rebuild)
+  train_step = make_train_step(stage, rebuild, optimizer, shardings)
+  eval_step = make_eval_step(stage, rebuild)
   writer = metric_writers.create_default_writer(
     str(workdir), just_logging=jax.process_index() > 0, asynchronous=True
   )
@@ -79,51 +91,56 @@ def _run(
     num_train_steps=last, writer=writer, every_steps=config.log_every
   )
   hooks = [report]
-  if config.profile:
+  if config.profile_steps:
     hooks.append(
-      periodic_actions.Profile(logdir=str(workdir), first_profile=first + 10, num_profile_steps=5)
+      periodic_actions.Profile(
+        logdir=str(workdir), first_profile=first + 10, num_profile_steps=config.profile_steps
+      )
     )
 
-  collected, pending, recent = None, None, []
+  collected, losses, throughput = None, Losses(workdir), None
   with (
     metric_writers.ensure_flushes(writer),
     StopSignal() as stop,
     progress_bar(first, last) as bar,
   ):
     for step in range(first + 1, last + 1):
-      batch = next(batches)
+      batch = throughput.next(batches) if throughput else next(batches)
       with jax.profiler.StepTraceAnnotation("train", step_num=step):
         state, step_metrics = train_step(state, frozen, meshes.shard_batch(batch, mesh))
-      if pending is not None:
-        recent = check_finite(pending, recent, workdir)
-      pending = (step, step_metrics, batch)
+      losses.follow(step, step_metrics, batch)
       collected = step_metrics if collected is None else collected.merge(step_metrics)
       for hook in hooks:
         hook(step)
       bar.update()
 
-      ends = step == last or stop.requested
+      ends = step == last or stop.requested(step)
       if ends or step % config.log_every == 0:
+        losses.check_all()
         values = metrics.scalars(collected, "train")
         values["train/grad_norm"] = float(collected.grad_norm.compute())
+        if throughput:
+          values |= throughput.scalars()
         writer.write_scalars(step, values)
         bar.set_postfix(loss=f"{values['train/loss']:.4f}")
         collected = None
+      if throughput is None:  # the first step is not counted: it compiles
+        losses.check_all()
+        throughput = Throughput(frames_per_step(experiment), step_flops)
       if config.eval_every and (step == last or step % config.eval_every == 0):
-        with report.timed("eval"):
+        with report.timed("eval"), throughput.outside():
           values = evaluate(experiment, eval_step, state.ema, frozen, mesh)
         writer.write_scalars(step, values)
         bar.write(f"step {step}: held-out loss {values['eval/loss']:.4f}")
       if config.sample_every and (step == last or step % config.sample_every == 0):
-        with report.timed("sample"):
+        with report.timed("sample"), throughput.outside():
           generator = Generator(experiment, step, rebuild, state.ema, frozen)
           samples.write(stage, generator, workdir, writer)
       if ends or step % config.checkpoint_every == 0:
-        recent = check_finite(pending, recent, workdir)
-        pending = None
-        with report.timed("checkpoint"):
-          manager.save(state, batches, experiment)
-      if stop.requested:
+        losses.check_all()
+        with report.timed("checkpoint"), throughput.outside():
+          manager.save(step, state, batches, experiment)
+      if ends and step < last:
         logging.warning(
           "Stopped by a signal after step %d; the same command goes on from there", step
         )
@@ -146,7 +163,7 @@ def make_loader(experiment: Experiment, split: str, num_epochs: int | None):
   )
 
 
-def load_warm_start(stage: Stage) -> checkpoints.Trained | None:
+def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> checkpoints.Trained | None:
   """The run that `init_from` names, checked to fit; None for a start from scratch."""
   experiment = stage.experiment
   if not experiment.init_from:
@@ -157,7 +174,7 @@ def load_warm_start(stage: Stage) -> checkpoints.Trained | None:
       )
     return None
   accepted = (experiment.stage,) if stage.parent is None else (stage.parent, experiment.stage)
-  trained = checkpoints.load_trained(experiment.init_from, accepted)
+  trained = checkpoints.load_trained(experiment.init_from, accepted, mesh=mesh)
   for field in ("model", "text", "diffusion", "super_resolution"):
     ours, theirs = getattr(experiment, field), getattr(trained.experiment, field)
     if field == "text" and ours and theirs:
@@ -171,15 +188,17 @@ def load_warm_start(stage: Stage) -> checkpoints.Trained | None:
   return trained
 
 
-def initial_weights(stage: Stage, warm_start: checkpoints.Trained | None):
-  """(rebuild, params, frozen): fresh weights, and over them those of the warm start."""
-  rebuild, _, abstract_frozen = weights.split(nnx.eval_shape(stage.build))
+def initial_weights(stage: Stage, warm_start: checkpoints.Trained | None, mesh: jax.sharding.Mesh):
+  """(rebuild, params, frozen) on the mesh: fresh weights, and over them those of the warm start."""
+  rebuild, abstract_params, abstract_frozen = weights.split(nnx.eval_shape(stage.build))
   inherited = None
   if warm_start is not None:
     inherited = warm_start.experiment.stage == stage.experiment.stage
   # What will be loaded is not drawn first; compiling without optimisation halves the start on a CPU.
   options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-  params = jax.jit(lambda: weights.split(stage.build())[1], compiler_options=options)()
+  draw = lambda: weights.split(stage.build())[1]
+  shardings = meshes.weight_shardings(abstract_params, mesh)
+  params = jax.jit(draw, compiler_options=options, out_shardings=shardings)()
   if warm_start is None:
     return rebuild, params, {}
   if inherited:
@@ -195,6 +214,23 @@ def initial_weights(stage: Stage, warm_start: checkpoints.Trained | None):
       tree = tree[name]
     frozen = weights.merge(frozen, tree, target)
   return rebuild, params, frozen
+
+
+def place_state(params: weights.Weights, optimizer, mesh: jax.sharding.Mesh):
+  """(state before the first step, its shardings); `params` are given up."""
+  init = functools.partial(init_state, optimizer=optimizer)
+  shardings = meshes.weight_shardings(jax.eval_shape(init, params), mesh)
+  return jax.jit(init, out_shardings=shardings, donate_argnums=0)(params), shardings
+
+
+def kept_in(frozen: weights.Weights, dtype: str) -> weights.Weights:
+  """Kernels in `dtype`; vectors, whose precision costs nothing, as they are."""
+  return jax.tree.map(lambda leaf: leaf.astype(dtype) if leaf.ndim > 1 else leaf, frozen)
+
+
+def frames_per_step(experiment: Experiment) -> int:
+  """Frames of a batch, over all processes."""
+  return experiment.train.batch_size * experiment.data.num_frames
 
 
 def check_same_experiment(workdir, manager: checkpoints.Checkpoints, experiment: Experiment):
@@ -236,43 +272,72 @@ def evaluate(experiment: Experiment, eval_step, params, frozen, mesh) -> dict[st
   return metrics.scalars(collected, "eval")
 
 
-def check_finite(pending: tuple[int, Any, Mapping], recent: list, workdir) -> list:
-  """The last few (step, loss, gradient norm), this step's included.
+class Losses:
+  """Watches that losses and gradients are finite, without waiting for the devices until it is asked to."""
 
-  Raises:
-    TrainingError: if its loss or gradient is not finite. The batch and the way there are written to the workdir.
-  """
-  step, step_metrics, batch = pending
-  loss, norm = float(step_metrics.loss.compute()), float(step_metrics.grad_norm.compute())
-  recent = [*recent[-9:], (step, loss, norm)]
-  if np.isfinite(loss) and np.isfinite(norm):
-    return recent
-  folder = epath.Path(workdir) / "not_finite"
-  folder.mkdir(parents=True, exist_ok=True)
-  with (folder / f"batch_{step}.npz").open("wb") as file:
-    np.savez(file, **batch)
-  way = "; ".join(f"step {s}: loss {a:.4g}, gradient {b:.4g}" for s, a, b in recent)
-  raise TrainingError(
-    f"the loss is not finite at step {step} ({way}); the batch is in {folder}, the last good checkpoint is kept"
-  )
+  # Steps that are underway at a time: their batches are kept, in case one has to be shown.
+  MAX_UNDERWAY = 4
+
+  def __init__(self, workdir: epath.PathLike):
+    self.workdir = epath.Path(workdir)
+    self._underway = collections.deque()
+    self._recent = collections.deque(maxlen=10)
+
+  def follow(self, step: int, step_metrics, batch):
+    """Adds a dispatched step, and checks those that are through."""
+    self._underway.append((step, step_metrics.loss, step_metrics.grad_norm, batch))
+    while len(self._underway) > self.MAX_UNDERWAY or (
+      self._underway and self._underway[0][2].total.is_ready()
+    ):
+      self._check()
+
+  def check_all(self):
+    """Waits for every step so far."""
+    while self._underway:
+      self._check()
+
+  def _check(self):
+    """Raises TrainingError if the oldest step is not finite; its batch and the way there go to the workdir."""
+    step, loss, norm, batch = self._underway.popleft()
+    loss, norm = float(loss.compute()), float(norm.compute())
+    self._recent.append((step, loss, norm))
+    if np.isfinite(loss) and np.isfinite(norm):
+      return
+    folder = self.workdir / "not_finite"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"batch_{step}_{jax.process_index()}.npz").open("wb") as file:
+      np.savez(file, **batch)
+    way = "; ".join(f"step {s}: loss {a:.4g}, gradient {b:.4g}" for s, a, b in self._recent)
+    raise TrainingError(
+      f"the loss is not finite at step {step} ({way}); the batch is in {folder}, the last good checkpoint is kept"
+    )
 
 
 class StopSignal:
-  """Within the block, SIGTERM and SIGINT set `requested` instead of ending the process; a second one ends it."""
+  """Within the block, SIGTERM and SIGINT ask for a stop instead of ending the process; a second one ends it.
+
+  With several processes a SIGTERM to any of them stops all after the same step, by JAX's preemption service.
+  """
 
   def __enter__(self):
-    self.requested = False
-    self._before = {
-      number: signal.signal(number, self._request) for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    self._signalled = False
+    # That service has a handler of its own for SIGTERM.
+    numbers = (signal.SIGTERM, signal.SIGINT) if jax.process_count() == 1 else ()
+    self._before = {number: signal.signal(number, self._signal) for number in numbers}
     return self
 
   def __exit__(self, *_):
     for number, handler in self._before.items():
       signal.signal(number, handler)
 
-  def _request(self, number, _):
-    self.requested = True
+  def requested(self, step: int) -> bool:
+    """Whether to stop after this step: the same answer in every process."""
+    if jax.process_count() > 1:
+      return multihost_utils.reached_preemption_sync_point(step)
+    return self._signalled
+
+  def _signal(self, number, _):
+    self._signalled = True
     signal.signal(number, self._before[number])
 
 

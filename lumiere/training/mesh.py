@@ -1,39 +1,94 @@
-"""The device mesh: one, with named axes, and how batches and weights lie on it.
+"""The device mesh of a run, and how batches, weights and state are put on it.
 
-data      batches are split over it
-fsdp      parameters and optimizer state
-frames    the time axis of activations
+What is split over which axis is said in one table, `stunet.layout.RULES`.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 
-AXES = ("data", "fsdp", "frames")
+from lumiere.experiment import Experiment, MeshConfig
+from stunet import layout
 
 
-def make_mesh(devices=None) -> Mesh:
-  """All devices along `data`: data parallelism."""
+def make_mesh(config: MeshConfig = MeshConfig(), devices=None) -> Mesh:  # noqa: B008  (frozen)
+  """A mesh with the axes `data`, `fsdp` and `frames`; `data` takes the devices that the others leave.
+
+  Raises:
+    ValueError: if the devices cannot be shared out like that.
+  """
   devices = jax.devices() if devices is None else devices
-  return Mesh(np.asarray(devices).reshape(-1, 1, 1), AXES, axis_types=(AxisType.Auto,) * len(AXES))
-
-
-def check_batch_size(batch_size: int, mesh: Mesh):
-  """Raises ValueError unless the batch splits evenly over the mesh."""
-  if batch_size % mesh.shape["data"]:
+  parts = config.fsdp * config.frames
+  if len(devices) % parts:
     raise ValueError(
-      f"config.train.batch_size={batch_size} must be a multiple of {mesh.shape['data']}, the devices that share a batch"
+      f"config.mesh: fsdp={config.fsdp} x frames={config.frames} does not divide the {len(devices)} devices"
+    )
+  shape = (len(devices) // parts, config.fsdp, config.frames)
+  if devices[0].platform == "tpu" and len({getattr(d, "slice_index", 0) for d in devices}) == 1:
+    grid = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+  else:
+    grid = np.asarray(devices).reshape(shape)
+  return Mesh(grid, layout.AXES, axis_types=(AxisType.Auto,) * len(layout.AXES))
+
+
+def check_divides(experiment: Experiment, mesh: Mesh):
+  """Raises ValueError unless examples and frames divide evenly over the mesh."""
+  train = experiment.train
+  sharing = mesh.shape[layout.DATA] * mesh.shape[layout.FSDP]
+  if train.batch_size % (sharing * train.num_microbatches):
+    raise ValueError(
+      f"config.train.batch_size={train.batch_size} must be a multiple of {sharing * train.num_microbatches}: "
+      f"{sharing} devices share a batch, in {train.num_microbatches} parts"
+    )
+  frames = mesh.shape[layout.FRAMES]
+  if frames > 1 and experiment.data.num_frames % frames:
+    raise ValueError(
+      f"config.mesh.frames={frames} must divide data.num_frames={experiment.data.num_frames}"
     )
 
 
-def replicate(tree, mesh: Mesh):
-  """Every device gets a copy."""
-  return jax.device_put(tree, NamedSharding(mesh, jax.P()))
+def check_fits(experiment: Experiment, mesh: Mesh):
+  """`check_divides`, and raises ValueError unless each clip lies within one process, which loads whole clips."""
+  check_divides(experiment, mesh)
+  frames = mesh.shape[layout.FRAMES]
+  clips = mesh.devices.reshape(-1, frames)
+  if any(len({device.process_index for device in clip}) > 1 for clip in clips):
+    raise ValueError(
+      f"config.mesh.frames={frames} must divide the devices of a process, {jax.local_device_count()}"
+    )
 
 
-def shard_batch(batch, mesh: Mesh):
-  """This process's part of a batch -> global arrays split over `data` along their first axis."""
-  sharding = NamedSharding(mesh, jax.P("data"))
+def weight_sharding(leaf, mesh: Mesh) -> NamedSharding:
+  """How a weight, its average or a statistic of it lies on the mesh."""
+  return NamedSharding(mesh, layout.weight_spec(leaf.shape, mesh.shape[layout.FSDP]))
+
+
+def weight_shardings(tree, mesh: Mesh):
+  """`weight_sharding` of every leaf."""
+  return jax.tree.map(lambda leaf: weight_sharding(leaf, mesh), tree)
+
+
+def abstract(tree, mesh: Mesh):
+  """Shapes and dtypes of the leaves with the places where they belong: a target to restore into."""
   return jax.tree.map(
-    lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=weight_sharding(leaf, mesh)),
+    tree,
   )
+
+
+def batch_sharding(name: str, mesh: Mesh) -> NamedSharding:
+  """Of one entry of a batch: examples over `data` and `fsdp`, a video's frames over `frames`."""
+  names = ("examples", "frames") if name == "video" else ("examples",)
+  return NamedSharding(mesh, layout.spec(*names))
+
+
+def shard_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
+  """This process's part of a batch -> global arrays."""
+  return {
+    name: jax.make_array_from_process_local_data(batch_sharding(name, mesh), np.asarray(x))
+    for name, x in batch.items()
+  }

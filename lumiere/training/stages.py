@@ -45,6 +45,25 @@ class Stage:
     """The freshly initialised model."""
     return build_model(self.experiment, weights.Seeds(self.experiment.seed))
 
+  def batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of a batch, over all processes."""
+    experiment = self.experiment
+    data, text, b = experiment.data, experiment.text, experiment.train.batch_size
+    frame = (data.resolution, data.resolution, 3)
+    clip = (
+      ("video", (b, data.num_frames, *frame)) if experiment.is_video else ("image", (b, *frame))
+    )
+    shapes = {clip[0]: jax.ShapeDtypeStruct(clip[1], jnp.float32)}
+    if text:
+      mask = jax.ShapeDtypeStruct((b, text.max_length), jnp.bool)
+      if text.encoder:
+        return shapes | {"tokens": jax.ShapeDtypeStruct(mask.shape, jnp.int32), "mask": mask}
+      states = jax.ShapeDtypeStruct((*mask.shape, experiment.model.text_dim), jnp.float32)
+      shapes |= {"text": states, "text_mask": mask}
+      if text.null == "empty":
+        shapes |= {"null_text": states, "null_text_mask": mask}
+    return shapes
+
   def losses(
     self, model: Model, batch: Mapping[str, Array], key: PRNGKeyArray
   ) -> tuple[Float[Array, "b"], Float[Array, "b"]]:

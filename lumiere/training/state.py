@@ -1,11 +1,11 @@
 """What training carries from step to step, as one plain pytree. Frozen weights and random keys are not part of it."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int
 
 from lumiere.weights import Weights
 
@@ -16,13 +16,13 @@ class TrainState:
   """The trainable weights and what goes with them.
 
   Attributes:
-    step: steps taken.
+    step: steps taken, an int32 scalar (trees of shardings and the like have the same form, hence no type).
     params: trainable weights.
     ema: their exponential moving average: what is sampled from.
     opt_state: optimizer state.
   """
 
-  step: Int[Array | jax.ShapeDtypeStruct, ""]
+  step: Any
   params: Weights
   ema: Weights
   opt_state: optax.OptState

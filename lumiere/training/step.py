@@ -1,10 +1,12 @@
 """One training step: a pure function of (state, frozen weights, batch).
 
-All randomness is folded from the step number, so that a resumed run repeats the uninterrupted one bit for bit.
+A batch may be worked through in parts, one after another; the gradient is the mean of theirs. Devices keep their own
+examples: part i holds examples i, i + k, i + 2k, ... of k parts. All randomness is folded from the step number, so that a resumed run repeats the uninterrupted one bit for bit.
 """
 
 from collections.abc import Callable, Mapping
 
+import einops
 import jax
 import jax.numpy as jnp
 import optax
@@ -18,37 +20,55 @@ from lumiere.weights import Weights
 Rebuild = Callable[[Weights, Weights], object]
 
 
-def make_train_step(stage: Stage, rebuild: Rebuild, optimizer: optax.GradientTransformation):
+def make_train_step(
+  stage: Stage, rebuild: Rebuild, optimizer: optax.GradientTransformation, shardings=None
+):
   """The jitted step `(state, frozen, batch) -> (state, metrics)`; it donates the state.
 
   Args:
     stage: says how a batch becomes losses.
     rebuild: `(params, frozen) -> model`.
     optimizer: over the trainable weights.
+    shardings: of the state; None lets the compiler choose.
   """
   root = jax.random.key(stage.experiment.seed)
-  decay = stage.experiment.train.ema_decay
+  decay, parts = stage.experiment.train.ema_decay, stage.experiment.train.num_microbatches
 
   def loss_of(params: Weights, frozen: Weights, batch, key):
     losses, log_snr = stage.losses(rebuild(params, frozen), batch, key)
     return jnp.mean(losses), (losses, log_snr)
 
+  value_and_grad = jax.value_and_grad(loss_of, has_aux=True)
+
+  def in_parts(params: Weights, frozen: Weights, batch, key):
+    if parts == 1:
+      (_, seen), grads = value_and_grad(params, frozen, batch, key)
+      return grads, seen
+
+    def body(total, part):
+      (_, seen), grads = value_and_grad(params, frozen, *part)
+      return jax.tree.map(lambda t, g: t + g / parts, total, grads), seen
+
+    split = jax.tree.map(lambda x: einops.rearrange(x, "(b k) ... -> k b ...", k=parts), batch)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    grads, seen = jax.lax.scan(body, zeros, (split, jax.random.split(key, parts)))
+    return grads, jax.tree.map(jnp.ravel, seen)
+
   def train_step(state: TrainState, frozen: Weights, batch: Mapping[str, Array]):
     key = jax.random.fold_in(root, state.step)
-    (loss, (losses, log_snr)), grads = jax.value_and_grad(loss_of, has_aux=True)(
-      state.params, frozen, batch, key
-    )
+    grads, (losses, log_snr) = in_parts(state.params, frozen, batch, key)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     # Ramped up, so that the average soon forgets the initialisation.
     ramped = jnp.minimum(decay, (1.0 + state.step) / (10.0 + state.step))
     ema = optax.incremental_update(params, state.ema, 1.0 - ramped)
     metrics = StepMetrics.single_from_model_output(
-      loss=loss, grad_norm=optax.tree.norm(grads), losses=losses, log_snr=log_snr
+      loss=jnp.mean(losses), grad_norm=optax.tree.norm(grads), losses=losses, log_snr=log_snr
     )
     return TrainState(state.step + 1, params, ema, opt_state), metrics
 
-  return jax.jit(train_step, donate_argnums=0)
+  outputs = None if shardings is None else (shardings, None)
+  return jax.jit(train_step, donate_argnums=0, out_shardings=outputs)
 
 
 def make_eval_step(stage: Stage, rebuild: Rebuild):

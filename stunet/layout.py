@@ -1,0 +1,159 @@
+"""How a network lies on a device mesh: which axis holds what, and the four ways in which data moves along them.
+
+Axes of the mesh, and what is split over them (`AXES`, `RULES`):
+
+    data      examples
+    fsdp      examples too, and every weight with its gradient, average and optimizer state
+    frames    the time axis of activations: one clip on several devices
+
+A network runs under `jax.set_mesh`; without a mesh, or on axes of size 1, nothing here does anything. Over `data` and
+`fsdp` the compiler splits the work by itself, as the leading axis of everything is the examples. Weights are gathered
+layer by layer (`gathered`) where they are used, in the dtype that is computed in, and their gradients are scattered back.
+
+Over `frames` the network is written by hand, inside one `shard_map` (`over_frames_axis`): image layers and norms see one
+frame at a time and need nothing; a temporal convolution takes one frame from either neighbour (`with_neighbours`);
+temporal attention trades frames for places and back (`to_places`, `to_frames`). A level whose frames do not divide evenly
+is computed whole by every device of the axis (`whole`, `own_frames`): such levels are the coarsest and cheapest.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import PartitionSpec
+from jaxtyping import Array, Float
+
+DATA, FSDP, FRAMES = AXES = ("data", "fsdp", "frames")
+
+# What an array's axis holds -> the mesh axes that it is split over. The one table.
+RULES = {"examples": (DATA, FSDP), "frames": FRAMES, "weights": FSDP}
+
+
+def spec(*names: str | None) -> PartitionSpec:
+  """The PartitionSpec of an array whose axes hold `names`, entries of `RULES` or None."""
+  return PartitionSpec(*(RULES[name] if name else None for name in names))
+
+
+def weight_spec(shape: tuple[int, ...], parts: int) -> PartitionSpec:
+  """How a weight, or a statistic of one, lies over `fsdp` of that many parts.
+
+  Kernels [..., in, out] are split along their inputs, or else their outputs, or else another axis; outputs lie along a
+  TPU's vector lanes and do not like to be cut short. Vectors and what does not divide are repeated.
+  """
+  if parts > 1 and len(shape) > 1:
+    for axis in (len(shape) - 2, len(shape) - 1, *range(len(shape) - 2)):
+      if shape[axis] % parts == 0:
+        return spec(*(None,) * axis, "weights")
+  return PartitionSpec()
+
+
+def axis_size(name: str) -> int:
+  """Devices along an axis of the mesh in use; 1 if there is none."""
+  return jax.sharding.get_abstract_mesh().shape.get(name, 1)
+
+
+def gathered(module, dtype):
+  """`module` with whole weights on every device, to be called inside the function that is rematerialised.
+
+  Args:
+    module: an `nnx.Module`, or a pytree of some.
+    dtype: what the module computes in: kernels travel in it.
+  """
+  parts = axis_size(FSDP)
+  if parts == 1:
+    return module
+  graph, state = nnx.split(module)
+
+  def gather(weight):
+    split = weight_spec(weight.shape, parts)
+    return weight if split == PartitionSpec() else _gather(weight.astype(dtype), split)
+
+  return nnx.merge(graph, jax.tree.map(gather, state))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _gather(weight, split: PartitionSpec):
+  return jax.lax.with_sharding_constraint(weight, PartitionSpec())
+
+
+# Written out, so that the gradient leaves the layer as it lies in the optimizer: reduced and scattered at once.
+_gather.defvjp(
+  lambda weight, split: (_gather(weight, split), None),
+  lambda split, _, gradient: (jax.lax.with_sharding_constraint(gradient, split),),
+)
+
+
+def over_frames_axis(function):
+  """`function(x, *others) -> y` run on each device's own frames of x and y [b t ...]; others are whole everywhere.
+
+  Inside, `frames` is an axis to communicate over; the compiler still splits the work over the others.
+  """
+  if axis_size(FRAMES) == 1:
+    return function
+  own, all_of_it = PartitionSpec(None, FRAMES), PartitionSpec()
+  return lambda x, *others: jax.shard_map(
+    function, in_specs=(own, *(all_of_it,) * len(others)), out_specs=own, axis_names={FRAMES}
+  )(x, *others)
+
+
+def with_neighbours(
+  x: Float[Array, "b t *place c"], axis: str | None
+) -> Float[Array, "b t2 *place c"]:
+  """One frame more at either end: the neighbouring devices' along `axis`, zeros at the ends of the clip."""
+  if axis is None:
+    return jnp.pad(x, ((0, 0), (1, 1), *((0, 0),) * (x.ndim - 2)))
+  n = jax.lax.axis_size(axis)
+  # A device to which nobody sends receives zeros.
+  before = jax.lax.ppermute(x[:, -1:], axis, [(i, i + 1) for i in range(n - 1)])
+  after = jax.lax.ppermute(x[:, :1], axis, [(i + 1, i) for i in range(n - 1)])
+  return jnp.concatenate([before, x, after], axis=1)
+
+
+def to_places(x: Float[Array, "b t p c"], axis: str | None) -> Float[Array, "b t2 p2 c"]:
+  """Own frames of all places -> all frames of own places."""
+  return x if axis is None else _all_to_all(x, axis, 2, 1)
+
+
+def to_frames(x: Float[Array, "b t p c"], axis: str | None) -> Float[Array, "b t2 p2 c"]:
+  """All frames of own places -> own frames of all places."""
+  return x if axis is None else _all_to_all(x, axis, 1, 2)
+
+
+def whole(x: Float[Array, "b t *rest"]) -> Float[Array, "b t2 *rest"]:
+  """Own frames -> all frames."""
+  return _by_examples(lambda x: jax.lax.all_gather(x, FRAMES, axis=1, tiled=True), x)
+
+
+def own_frames(x: Float[Array, "b t *rest"]) -> Float[Array, "b t2 *rest"]:
+  """All frames -> own frames."""
+  count = x.shape[1] // jax.lax.axis_size(FRAMES)
+  return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(FRAMES) * count, count, axis=1)
+
+
+def over_examples(tree):
+  """Arrays [b ...] with their examples split over the mesh where they divide evenly."""
+  parts = axis_size(DATA) * axis_size(FSDP)
+  if parts == 1:
+    return tree
+
+  def split(x):
+    if len(x) % parts:
+      return x
+    others = (PartitionSpec.UNCONSTRAINED,) * (x.ndim - 1)
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(RULES["examples"], *others))
+
+  return jax.tree.map(split, tree)
+
+
+def _all_to_all(x, axis: str, split: int, joined: int):
+  return _by_examples(lambda x: jax.lax.all_to_all(x, axis, split, joined, tiled=True), x)
+
+
+def _by_examples(communicate, x):
+  """`communicate(x)`, each device with its own examples: left to itself the compiler gathers them all for this."""
+  parts = axis_size(DATA) * axis_size(FSDP)
+  if parts == 1 or len(x) % parts:
+    return communicate(x)
+  own = spec("examples")
+  return jax.shard_map(communicate, in_specs=own, out_specs=own, axis_names={DATA, FSDP})(x)

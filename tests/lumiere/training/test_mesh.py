@@ -1,0 +1,217 @@
+"""The same numbers on every mesh, and no more communication than the work needs."""
+
+import dataclasses
+import re
+
+import jax
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from lumiere import weights
+from lumiere.experiment import Experiment, MeshConfig
+from lumiere.generation import Generator
+from lumiere.training import mesh as meshes
+from lumiere.training.stages import Stage
+from lumiere.training.state import init_state
+from lumiere.training.step import make_train_step
+from stunet import layout
+from tests.lumiere.training.experiments import micro, micro_config
+from tests.stunet.networks import random_weights
+
+MESHES = {
+  "data=8": MeshConfig(),
+  "fsdp=8": MeshConfig(fsdp=8),
+  "data=2 frames=4": MeshConfig(frames=4),
+  "data=2 fsdp=2 frames=2": MeshConfig(fsdp=2, frames=2),
+}
+
+
+def three_levels(num_frames: int, **train) -> Experiment:
+  """A Space-Time U-Net that halves time twice, with attention at the coarsest level only."""
+  config = micro_config("stunet", "nowhere", **train)
+  config.model.update(channels=(8, 8, 16), attention_levels=(2,), remat_levels=(0, 1))
+  config.temporal.factors = (2, 2)
+  config.data.num_frames = num_frames
+  return Experiment.from_config(config)
+
+
+def random_batch(stage: Stage) -> dict[str, np.ndarray]:
+  rng = np.random.default_rng(0)
+  batch = {
+    name: rng.uniform(-1, 1, x.shape).astype(x.dtype) for name, x in stage.batch_shapes().items()
+  }
+  batch["tokens"] = rng.integers(1, 300, batch["tokens"].shape).astype(np.int32)
+  return batch | {"mask": np.ones(batch["mask"].shape, bool)}
+
+
+def prepared(experiment: Experiment, mesh, optimizer):
+  """(step, its arguments on the mesh), with random weights in every layer."""
+  stage = Stage(experiment)
+  rebuild, params, frozen = weights.split(nnx.eval_shape(stage.build))
+  state = init_state(jax.tree.map(jax.numpy.asarray, random_weights(params, 0)), optimizer)
+  shardings = meshes.weight_shardings(state, mesh)
+  frozen = random_weights(frozen, 1)
+  frozen = jax.device_put(frozen, meshes.weight_shardings(frozen, mesh))
+  state = jax.device_put(state, shardings)
+  batch = meshes.shard_batch(random_batch(stage), mesh)
+  return make_train_step(stage, rebuild, optimizer, shardings), (state, frozen, batch)
+
+
+def one_step(experiment: Experiment, mesh):
+  """(loss, parameters) after a step; plain gradient descent, so that parameters show gradients as they are."""
+  with jax.set_mesh(mesh):
+    step, arguments = prepared(experiment, mesh, optax.sgd(1.0))
+    state, metrics = step(*arguments)
+  return float(metrics.loss.compute()), jax.tree.map(np.asarray, state.params)
+
+
+@pytest.fixture(scope="module")
+def on_one_device():
+  return one_step(three_levels(16), meshes.make_mesh(devices=jax.devices()[:1]))
+
+
+def assert_close(ours, theirs, tolerance=1e-5):
+  assert ours[0] == pytest.approx(theirs[0], rel=tolerance)
+  for a, b in zip(jax.tree.leaves(ours[1]), jax.tree.leaves(theirs[1]), strict=True):
+    assert np.abs(a - b).max() <= tolerance * np.abs(b).max()
+
+
+@pytest.mark.parametrize("name", MESHES)
+def test_a_step_on_every_mesh_is_that_of_one_device(name, on_one_device):
+  assert_close(one_step(three_levels(16), meshes.make_mesh(MESHES[name])), on_one_device)
+
+
+def test_levels_whose_frames_do_not_divide_are_computed_whole():
+  """8 -> 4 -> 2 frames over four devices."""
+  mesh = meshes.make_mesh(MeshConfig(frames=4))
+  one = one_step(three_levels(8), meshes.make_mesh(devices=jax.devices()[:1]))
+  assert_close(one_step(three_levels(8), mesh), one)
+
+
+def test_a_batch_in_parts_is_the_mean_of_its_parts():
+  """Against gradients of the parts, taken one by one with the keys that the step gives them."""
+  experiment = three_levels(8, num_microbatches=2)
+  mesh = meshes.make_mesh(devices=jax.devices()[:1])
+  stage, parts = Stage(experiment), []
+  with jax.set_mesh(mesh):
+    step, (state, frozen, batch) = prepared(experiment, mesh, optax.sgd(1.0))
+    rebuild = weights.split(nnx.eval_shape(stage.build))[0]
+    loss = jax.jit(
+      jax.value_and_grad(
+        lambda params, part, key: stage.losses(rebuild(params, frozen), part, key)[0].mean()
+      )
+    )
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(experiment.seed), 0), 2)
+    for index in range(2):
+      part = jax.tree.map(lambda x, index=index: x[index::2], batch)
+      parts.append(loss(state.params, part, keys[index]))
+    expected = jax.tree.map(
+      lambda p, a, b: np.asarray(p - (a + b) / 2), state.params, parts[0][1], parts[1][1]
+    )
+    state, metrics = step(state, frozen, batch)
+  ours = float(metrics.loss.compute()), jax.tree.map(np.asarray, state.params)
+  assert_close(ours, (float(parts[0][0] + parts[1][0]) / 2, expected))
+
+
+def collectives(text: str, kind: str) -> list[tuple[int, ...]]:
+  """Shapes that the collectives of a kind give."""
+  found = re.findall(rf"= \(?\w+\[([\d,]*)\][^=]* {kind}(?:-start)?\(", text)
+  return [tuple(map(int, shape.split(","))) if shape else () for shape in found]
+
+
+@pytest.mark.parametrize("num_frames", [16, 8])
+def test_frames_are_exchanged_as_halos_and_gathered_at_the_coarsest_level_only(num_frames):
+  """One frame goes to either neighbour, at every level; places and frames are swapped for temporal attention."""
+  mesh = meshes.make_mesh(MeshConfig(frames=4))
+  with jax.set_mesh(mesh):
+    step, arguments = prepared(three_levels(num_frames), mesh, optax.sgd(1.0))
+    text = step.lower(*arguments).compile().as_text()
+  halos = collectives(text, "collective-permute")
+  # [examples of a device, one frame, height, width, channels]
+  for size in (8, 4):
+    assert any(np.prod(shape) == 4 * size * size * 8 for shape in halos), (size, halos)
+  assert all(np.prod(shape) <= 4 * 8 * 8 * 8 for shape in halos)
+  gathered, swapped = collectives(text, "all-gather"), collectives(text, "all-to-all")
+  coarsest = 4 * (num_frames // 4) * 2 * 2 * 16  # all frames of a device's examples
+  if num_frames == 16:  # 4 frames at the coarsest level: one a device
+    assert not gathered and swapped
+  else:  # 2 frames there: gathered before time is halved for the last time
+    assert gathered and all(np.prod(shape) <= 2 * coarsest for shape in gathered)
+
+
+def test_weights_with_all_that_belongs_to_them_are_split():
+  """Every kernel, its average and its optimizer state: an eighth on each of eight devices."""
+  mesh = meshes.make_mesh(MeshConfig(fsdp=8))
+  with jax.set_mesh(mesh):
+    step, (state, frozen, batch) = prepared(three_levels(8), mesh, optax.adam(1e-3))
+    state, _ = step(state, frozen, batch)
+  for tree in (state, frozen):
+    for leaf in jax.tree.leaves(tree):
+      here = leaf.addressable_shards[0].data.size
+      divides = leaf.ndim > 1 and any(size % 8 == 0 for size in leaf.shape)
+      assert here * (8 if divides else 1) == leaf.size
+  trained = weights.count(state.params)
+  assert sum(leaf.size for leaf in jax.tree.leaves(state.opt_state)) <= 2 * trained + 1
+
+
+@pytest.mark.parametrize("stage", ["stunet", "ssr"])
+def test_sampling_on_a_mesh_is_sampling_on_one_device(stage):
+  """The base network with its frames split, super-resolution with its windows split."""
+  experiment = three_levels(16) if stage == "stunet" else micro("ssr", "nowhere")
+  rebuild, params, frozen = weights.split(nnx.eval_shape(Stage(experiment).build))
+  params, frozen = random_weights(params, 0), random_weights(frozen, 1)
+  rng, keys = np.random.default_rng(0), jax.random.split(jax.random.key(0), 2)
+  sampling = dataclasses.replace(experiment.sampling, num_steps=2)
+  if stage == "ssr":
+    sampling = dataclasses.replace(sampling, window=4, stride=3)
+
+  def sampled(mesh):
+    generator = Generator(
+      experiment,
+      0,
+      rebuild,
+      jax.device_put(params, meshes.weight_shardings(params, mesh)),
+      jax.device_put(frozen, meshes.weight_shardings(frozen, mesh)),
+    )
+    with jax.set_mesh(mesh):
+      if stage == "stunet":
+        conditioning, shape = generator.encode(["a circle", "a square"]), (16, 8, 8, 3)
+      else:
+        low_res = rng_low_res
+        conditioning, shape = generator.condition_on(low_res, 0.1, keys), (16, 16, 16, 3)
+      return np.asarray(generator.sample(conditioning, shape, keys, sampling))
+
+  rng_low_res = rng.uniform(-1, 1, (2, 16, 4, 4, 3)).astype(np.float32)
+  config = MeshConfig(frames=4) if stage == "stunet" else MeshConfig(fsdp=2)
+  one = sampled(meshes.make_mesh(devices=jax.devices()[:1]))
+  assert np.linalg.norm(sampled(meshes.make_mesh(config)) - one) < 1e-5 * np.linalg.norm(one)
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    (dict(fsdp=3), "fsdp=3 x frames=1 does not divide the 8 devices"),
+    (dict(frames=0), "mesh.frames=0 must be 1 or more"),
+  ],
+)
+def test_meshes_that_cannot_be(changes, message):
+  with pytest.raises(ValueError, match=message):
+    meshes.make_mesh(MeshConfig(**changes))
+
+
+def test_what_does_not_fit_the_mesh():
+  with pytest.raises(ValueError, match="batch_size=8 must be a multiple of 16"):
+    experiment = three_levels(8, num_microbatches=2)
+    meshes.check_fits(experiment, meshes.make_mesh())
+  with pytest.raises(ValueError, match="frames=8 must divide data.num_frames=4"):
+    meshes.check_fits(three_levels(4), meshes.make_mesh(MeshConfig(frames=8)))
+
+
+def test_kernels_are_split_along_their_inputs():
+  assert layout.weight_spec((3, 3, 16, 32), 8) == layout.spec(None, None, "weights")
+  assert layout.weight_spec((3, 3, 3, 32), 8) == layout.spec(None, None, None, "weights")
+  assert layout.weight_spec((8, 3, 5), 8) == layout.spec("weights")
+  for shape in ((32,), (), (3, 3, 3, 7)):
+    assert layout.weight_spec(shape, 8) == jax.sharding.PartitionSpec()
