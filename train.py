@@ -8,12 +8,13 @@ The same command in the same workdir goes on where the last checkpoint was taken
 from absl import flags, logging
 from ml_collections import config_flags
 
-from lumiere import cli
+from lumiere import cli, processes
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="Experiment, one of configs/*.py.")
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Where checkpoints, logs and samples go; default: runs/ and the config's name."
 )
+processes.define_flags()
 
 
 def main():
@@ -29,6 +30,7 @@ def main():
   logging.get_absl_logger().addFilter(
     lambda record: record.levelno > 20 or "orbax" not in record.pathname
   )
+  processes.initialize()
   experiment = checkpoints.read_experiment(_CONFIG.value)
   name = (
     config_flags.get_config_filename(flags.FLAGS["config"]).rsplit("/", 1)[-1].removesuffix(".py")

@@ -36,7 +36,7 @@ READING = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
 class Loader:
   """Batches of this process; every `iter()` begins at the first one.
 
-  An iterator's place is saved and restored by `grain.checkpoint.CheckpointSave` and `CheckpointRestore`.
+  An iterator's `get_state()` is its place, which `set_state` goes to.
   """
 
   def __init__(

@@ -2,6 +2,7 @@
 
 import pathlib
 
+from lumiere import processes
 from lumiere.data import moving_shapes, video_folder
 from lumiere.data.embeddings import WithText
 from lumiere.data.loader import ToClip, Tokenize
@@ -12,19 +13,13 @@ from lumiere.text.tokenize import ByteTokenizer
 def make_source(config: DataConfig, split: str):
   """The clips of a split ("train", "validation" or "test"); prepares the dataset if it is not there yet.
 
+  Of several processes the first one prepares it, on a disk that all of them see.
+
   Raises:
     ValueError: names the config field that does not fit the dataset.
   """
-  if config.dataset == "moving_shapes":
-    builder = moving_shapes.load_or_prepare(config.data_dir, fps=config.fps, **config.moving_shapes)
-  else:
-    builder = video_folder.load_or_prepare(
-      config.folder,
-      config.data_dir,
-      fps=config.fps,
-      **{"num_frames": config.num_frames, "resolution": config.resolution}
-      | dict(config.video_folder),
-    )
+  with processes.first_goes_ahead("dataset"):
+    builder = _builder(config)
   if split not in builder.info.splits:
     raise ValueError(
       f"config.data: {config.dataset} in {config.folder or config.data_dir} has no {split!r} split, only "
@@ -34,6 +29,14 @@ def make_source(config: DataConfig, split: str):
   if config.embeddings:
     return WithText(source, pathlib.Path(config.embeddings) / split)
   return source
+
+
+def _builder(config: DataConfig):
+  if config.dataset == "moving_shapes":
+    return moving_shapes.load_or_prepare(config.data_dir, fps=config.fps, **config.moving_shapes)
+  settings = {"num_frames": config.num_frames, "resolution": config.resolution}
+  settings |= dict(config.video_folder)
+  return video_folder.load_or_prepare(config.folder, config.data_dir, fps=config.fps, **settings)
 
 
 def transforms(experiment: Experiment) -> list:

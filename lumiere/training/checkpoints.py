@@ -10,14 +10,13 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import grain
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 from flax import nnx
 
-from lumiere import weights
+from lumiere import processes, weights
 from lumiere.experiment import Experiment
 from lumiere.model import build_model
 from lumiere.training import mesh as meshes
@@ -55,7 +54,7 @@ class Checkpoints:
         params=ocp.args.StandardSave(state.params),
         ema=ocp.args.StandardSave(state.ema),
         opt_state=ocp.args.StandardSave(state.opt_state),
-        data=grain.checkpoint.CheckpointSave(data_iterator),
+        data=ocp.args.JsonSave(data_iterator.get_state()),  # the same in every process
         config=ocp.args.JsonSave(experiment.to_json()),
       ),
     )
@@ -94,11 +93,12 @@ class Checkpoints:
           params=ocp.args.StandardRestore(target.params),
           ema=ocp.args.StandardRestore(target.ema),
           opt_state=ocp.args.StandardRestore(target.opt_state),
-          data=grain.checkpoint.CheckpointRestore(data_iterator),
+          data=ocp.args.JsonRestore(),
         ),
       )
     except Exception as error:  # Orbax raises many kinds
       raise _unreadable(self.workdir, step, error) from error
+    data_iterator.set_state(restored.data)
     return TrainState(
       jax.device_put(jax.numpy.asarray(step, state.step.dtype), state.step.sharding),
       restored.params,
@@ -157,7 +157,7 @@ ocp.type_handlers.register_type_handler(weights.Deferred, _DeferredHandler())
 def save_frozen(workdir: epath.PathLike, frozen: weights.Weights):
   """Writes the frozen weights, once for the run."""
   path = epath.Path(workdir).resolve() / "frozen"
-  if frozen and not path.exists():
+  if frozen and not processes.agreed(path.exists()):
     with ocp.StandardCheckpointer() as checkpointer:
       checkpointer.save(path, frozen)
 
@@ -206,8 +206,8 @@ def load_trained(
     )
   abstract = nnx.eval_shape(lambda: build_model(experiment, weights.Seeds(0)))
   rebuild, params, frozen = weights.split(abstract)
-  if mesh is not None:
-    params, frozen = meshes.abstract((params, frozen), mesh)
+  # Never as it was saved: that may have been on devices that are not here.
+  params, frozen = meshes.abstract((params, frozen), mesh or meshes.one_device())
   with ocp.CheckpointManager(workdir / "checkpoints") as manager:
     try:
       restored = manager.restore(

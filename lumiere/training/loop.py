@@ -20,7 +20,7 @@ from flax import nnx
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from lumiere import weights
+from lumiere import processes, weights
 from lumiere.data import loader, sources
 from lumiere.experiment import Experiment
 from lumiere.generation import Generator
@@ -82,7 +82,7 @@ def _run(
   log_parameters(state.params, frozen)
 
   train_step = make_train_step(stage, rebuild, optimizer, shardings)
-  eval_step = make_eval_step(stage, rebuild)
+  eval_step = make_eval_step(stage, rebuild, shardings)
   writer = metric_writers.create_default_writer(
     str(workdir), just_logging=jax.process_index() > 0, asynchronous=True
   )
@@ -131,7 +131,8 @@ def _run(
         with report.timed("eval"), throughput.outside():
           values = evaluate(experiment, eval_step, state.ema, frozen, mesh)
         writer.write_scalars(step, values)
-        bar.write(f"step {step}: held-out loss {values['eval/loss']:.4f}")
+        if processes.is_first():
+          bar.write(f"step {step}: held-out loss {values['eval/loss']:.4f}")
       if config.sample_every and (step == last or step % config.sample_every == 0):
         with report.timed("sample"), throughput.outside():
           generator = Generator(experiment, step, rebuild, state.ema, frozen)

@@ -35,6 +35,11 @@ def make_mesh(config: MeshConfig = MeshConfig(), devices=None) -> Mesh:  # noqa:
   return Mesh(grid, layout.AXES, axis_types=(AxisType.Auto,) * len(layout.AXES))
 
 
+def one_device() -> Mesh:
+  """A mesh of this process's first device."""
+  return make_mesh(devices=jax.local_devices()[:1])
+
+
 def check_divides(experiment: Experiment, mesh: Mesh):
   """Raises ValueError unless examples and frames divide evenly over the mesh."""
   train = experiment.train

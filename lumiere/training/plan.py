@@ -297,9 +297,8 @@ def _compile(plan: Plan, lowered, tracing: float):
   except jax.errors.JaxRuntimeError as error:
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise
-    found = re.search(r"Used ([\d.]+)G of", str(error))
-    wanted = float(found[1]) * GIB if found else math.inf
-    plan.memory["activations and the like"] = max(0.0, wanted - plan.total_memory)
+    found = re.search(r"HLO temporaries \(([\d.]+)G\)", str(error))
+    plan.memory["activations and the like"] = float(found[1]) * GIB if found else math.inf
     plan.notes.append("the compiler: " + str(error).splitlines()[0][:300])
     return
   memory = compiled.memory_analysis()

@@ -7,7 +7,7 @@ import numpy as np
 from clu import metric_writers
 from etils import epath
 
-from lumiere import cascade
+from lumiere import cascade, processes
 from lumiere.data import frames, loader, sources
 from lumiere.generation import Generator
 from lumiere.training.stages import Stage
@@ -33,7 +33,9 @@ def write(
   if experiment.is_super_resolution:
     conditioning |= stage.low_res_conditioning(jnp.asarray(truth), jax.random.key(experiment.seed))
     shown = [conditioning["low_res"]]
-  sampled = generator.sample(conditioning, truth.shape[1:], keys)
+  sampled = processes.whole(generator.sample(conditioning, truth.shape[1:], keys))
+  if not processes.is_first():
+    return
   shown = [*shown, sampled, truth] if shown else [sampled]
   rows = frames.to_uint8(np.stack([np.asarray(x) for x in shown], axis=1))
   if not experiment.is_video:

@@ -67,11 +67,12 @@ def make_train_step(
     )
     return TrainState(state.step + 1, params, ema, opt_state), metrics
 
-  outputs = None if shardings is None else (shardings, None)
+  # Metrics are whole everywhere: every process reads them.
+  outputs = None if shardings is None else (shardings, jax.P())
   return jax.jit(train_step, donate_argnums=0, out_shardings=outputs)
 
 
-def make_eval_step(stage: Stage, rebuild: Rebuild):
+def make_eval_step(stage: Stage, rebuild: Rebuild, shardings=None):
   """The jitted `(params, frozen, batch, index) -> metrics`: the same losses, with noise fixed by the batch's index."""
   root = jax.random.key(stage.experiment.seed + 1)
 
@@ -81,4 +82,4 @@ def make_eval_step(stage: Stage, rebuild: Rebuild):
       loss=jnp.mean(losses), grad_norm=jnp.zeros(()), losses=losses, log_snr=log_snr
     )
 
-  return jax.jit(eval_step)
+  return jax.jit(eval_step, out_shardings=None if shardings is None else jax.P())

@@ -173,6 +173,8 @@ def test_a_batch_that_does_not_split_over_the_devices_is_refused(data_dir, tmp_p
     loop.train(Experiment.from_config(config), tmp_path)
 
 
+# Of Orbax: futures of the restore that failed end after its event loop.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
   data_dir, uninterrupted, tmp_path, caplog
 ):

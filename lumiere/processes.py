@@ -1,0 +1,65 @@
+"""Several processes that train as one: on a TPU slice each host runs the same command."""
+
+import contextlib
+
+import jax
+from absl import flags
+from jax.experimental import multihost_utils
+
+FLAGS = ("distributed", "coordinator_address", "num_processes", "process_id")
+
+
+def define_flags():
+  """The flags that `initialize` reads."""
+  flags.DEFINE_bool(
+    "distributed",
+    False,
+    "This is one of several processes; on a TPU slice JAX finds the others by itself.",
+  )
+  flags.DEFINE_string(
+    "coordinator_address", None, "HOST:PORT of process 0, where JAX cannot find it by itself."
+  )
+  flags.DEFINE_integer("num_processes", None, "How many there are; with --coordinator_address.")
+  flags.DEFINE_integer("process_id", None, "Which one this is, from 0; with --coordinator_address.")
+
+
+def initialize(values: flags.FlagValues = flags.FLAGS):
+  """Joins the other processes, before anything else asks JAX for devices.
+
+  Raises:
+    ValueError: if only some of the flags that belong together are given.
+  """
+  by_hand = (values.coordinator_address, values.num_processes, values.process_id)
+  if any(value is not None for value in by_hand):
+    if None in by_hand:
+      raise ValueError(
+        "--coordinator_address, --num_processes and --process_id belong together: give all three"
+      )
+    jax.distributed.initialize(*by_hand)
+  elif values.distributed:
+    jax.distributed.initialize()
+
+
+def is_first() -> bool:
+  """Whether this process is the one that writes what is written once."""
+  return jax.process_index() == 0
+
+
+@contextlib.contextmanager
+def first_goes_ahead(what: str):
+  """The first process runs the block alone, then all others do: for what it leaves on a shared disk."""
+  if jax.process_count() > 1 and not is_first():
+    multihost_utils.sync_global_devices(what)
+  yield
+  if jax.process_count() > 1 and is_first():
+    multihost_utils.sync_global_devices(what)
+
+
+def agreed(value: bool) -> bool:
+  """The first process's answer, in all of them."""
+  return bool(multihost_utils.broadcast_one_to_all(value)) if jax.process_count() > 1 else value
+
+
+def whole(tree):
+  """Global arrays as numpy arrays, all of them in every process."""
+  return multihost_utils.process_allgather(tree, tiled=True)
