@@ -1,6 +1,7 @@
 # make demo   installs, makes the data, trains every stage in miniature and shows what came out
 # make test   installs, lints, runs all tests
 # make test-parity   installs torch and diffusers too, compares with them
+# make test-plan   installs the TPU compiler too, compiles for slices that are not there
 #
 # PYTHON chooses the interpreter: make test PYTHON=python3.12
 PYTHON ?= python3
@@ -10,7 +11,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 # Another interpreter, other requirements: a new environment.
 INSTALLED := $(VENV)/.installed-$(VERSION)
 
-.PHONY: install demo test test-parity lint format clean
+.PHONY: install demo test test-parity test-plan lint format clean
 
 install: $(INSTALLED)
 
@@ -35,6 +36,11 @@ test: lint
 test-parity: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[parity]'
 	$(BIN)/python -m pytest tests/parity
+
+# With the TPU compiler, which asks for no TPU.
+test-plan: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plan]'
+	$(BIN)/python -m pytest tests/lumiere/training/test_plan.py
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -37,6 +37,7 @@ class Cascade:
     base_step: int | None = None,
     ssr_step: int | None = None,
     text_encoder: epath.PathLike | None = None,
+    mesh: jax.sharding.Mesh | None = None,
   ) -> "Cascade":
     """From the workdirs of their trainings, the averaged weights.
 
@@ -46,19 +47,21 @@ class Cascade:
       base_step: checkpoint of the base; None is the newest.
       ssr_step: checkpoint of the super-resolution model.
       text_encoder: folder of a pretrained text encoder, for models that have none of their own.
+      mesh: devices that share the weights, one of `lumiere.training.mesh.make_mesh`; sample under `jax.set_mesh` of it.
+        None is one device.
 
     Raises:
       CheckpointError: if one is missing, unreadable or of another stage.
       ValueError: if the two do not fit together.
     """
-    first = load_generator(base, "stunet", base_step)
+    first = load_generator(base, "stunet", base_step, mesh)
     if text_encoder is not None:
       if first.experiment.text is None or first.experiment.text.encoder is not None:
         raise ValueError(f"text_encoder={text_encoder} is not wanted: {base} reads prompts itself")
       first.text_encoder = TextEncoder.restore(text_encoder, first.experiment.text.max_length)
     if ssr is None:
       return cls(first)
-    second = load_generator(ssr, "ssr", ssr_step)
+    second = load_generator(ssr, "ssr", ssr_step, mesh)
     second.text_encoder = first.text_encoder
     low, high = first.experiment.data.resolution, second.experiment.data.resolution
     factor = second.experiment.super_resolution.factor
@@ -123,9 +126,14 @@ class Cascade:
     return self.ssr.sample(conditioning, shape, sample_keys, sampling, title)
 
 
-def load_generator(workdir: epath.PathLike, stage: str, step: int | None = None) -> Generator:
+def load_generator(
+  workdir: epath.PathLike,
+  stage: str,
+  step: int | None = None,
+  mesh: jax.sharding.Mesh | None = None,
+) -> Generator:
   """A trained model of a stage, from its workdir; raises CheckpointError."""
-  trained = checkpoints.load_trained(workdir, (stage,), step)
+  trained = checkpoints.load_trained(workdir, (stage,), step, mesh)
   return Generator(
     trained.experiment, trained.step, trained.rebuild, trained.params, trained.frozen
   )

@@ -8,25 +8,22 @@ import shutil
 import sys
 import tempfile
 
-import pytest
-
 assert "jax" not in sys.modules, "JAX reads its settings when it is first imported"
+# Programs that several tests compile are compiled once, also by several workers; they end with the tests.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="lumiere_tests_"))
 os.environ |= dict(
   JAX_PLATFORMS="cpu",
   JAX_NUM_CPU_DEVICES="8",
   JAX_NUMPY_RANK_PROMOTION="raise",
   # Tests run each program once or twice: compiling is what they wait for.
   JAX_DISABLE_MOST_OPTIMIZATIONS="1",
-  JAX_COMPILATION_CACHE_DIR=tempfile.mkdtemp(prefix="lumiere_tests_"),
   TF_CPP_MIN_LOG_LEVEL="3",
 )
 
 
-@pytest.fixture(scope="session", autouse=True)
-def compilation_cache():
-  """Programs that several tests compile are compiled once; they end with the tests."""
-  yield
-  shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+def pytest_unconfigure(config):
+  if not hasattr(config, "workerinput"):  # the process that the workers work for
+    shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 from tests.lumiere.training.runs import runs, video_files  # noqa: E402, F401  (imports JAX)

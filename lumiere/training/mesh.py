@@ -9,10 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import mesh_utils
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 
 from lumiere.experiment import Experiment, MeshConfig
 from stunet import layout
+
+AnyMesh = Mesh | AbstractMesh  # an abstract one is enough for shapes
 
 
 def make_mesh(config: MeshConfig = MeshConfig(), devices=None) -> Mesh:  # noqa: B008  (frozen)
@@ -40,7 +42,7 @@ def one_device() -> Mesh:
   return make_mesh(devices=jax.local_devices()[:1])
 
 
-def check_divides(experiment: Experiment, mesh: Mesh):
+def check_divides(experiment: Experiment, mesh: AnyMesh):
   """Raises ValueError unless examples and frames divide evenly over the mesh."""
   train = experiment.train
   sharing = mesh.shape[layout.DATA] * mesh.shape[layout.FSDP]
@@ -67,17 +69,17 @@ def check_fits(experiment: Experiment, mesh: Mesh):
     )
 
 
-def weight_sharding(leaf, mesh: Mesh) -> NamedSharding:
+def weight_sharding(leaf, mesh: AnyMesh) -> NamedSharding:
   """How a weight, its average or a statistic of it lies on the mesh."""
   return NamedSharding(mesh, layout.weight_spec(leaf.shape, mesh.shape[layout.FSDP]))
 
 
-def weight_shardings(tree, mesh: Mesh):
+def weight_shardings(tree, mesh: AnyMesh):
   """`weight_sharding` of every leaf."""
   return jax.tree.map(lambda leaf: weight_sharding(leaf, mesh), tree)
 
 
-def abstract(tree, mesh: Mesh):
+def abstract(tree, mesh: AnyMesh):
   """Shapes and dtypes of the leaves with the places where they belong: a target to restore into."""
   return jax.tree.map(
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=weight_sharding(leaf, mesh)),
@@ -85,7 +87,7 @@ def abstract(tree, mesh: Mesh):
   )
 
 
-def batch_sharding(name: str, mesh: Mesh) -> NamedSharding:
+def batch_sharding(name: str, mesh: AnyMesh) -> NamedSharding:
   """Of one entry of a batch: examples over `data` and `fsdp`, a video's frames over `frames`."""
   names = ("examples", "frames") if name == "video" else ("examples",)
   return NamedSharding(mesh, layout.spec(*names))

@@ -88,7 +88,7 @@ def topology_mesh(experiment: Experiment, topology: str) -> Mesh:
   return meshes.make_mesh(experiment.mesh, devices)
 
 
-def abstract_mesh(experiment: Experiment, count: int) -> Mesh:
+def abstract_mesh(experiment: Experiment, count: int) -> jax.sharding.AbstractMesh:
   """The config's mesh over so many devices of no kind: enough to compute shapes."""
   config = experiment.mesh
   parts = config.fsdp * config.frames
@@ -141,7 +141,7 @@ class Plan:
 
   chip: Chip
   num_chips: int
-  memory: dict[str, float]
+  memory: dict[str, int | float]
   model_flops: float
   step_flops: float
   compiled_flops: float | None = None
@@ -152,7 +152,7 @@ class Plan:
   @property
   def total_memory(self) -> float:
     """Bytes per chip, of all kinds."""
-    return sum(self.memory.values())
+    return float(sum(self.memory.values()))
 
   @property
   def fits(self) -> bool:

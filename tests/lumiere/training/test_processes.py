@@ -57,16 +57,16 @@ def start(config, workdir, count: int, slow: bool = False) -> list[subprocess.Po
     free.bind(("127.0.0.1", 0))
     address = f"127.0.0.1:{free.getsockname()[1]}"
   devices = dict(JAX_NUM_CPU_DEVICES=str(8 // count), PYTHONPATH=os.getcwd())
-  log = open(workdir.parent / f"{workdir.name}_{count}.log", "w")
-  return [
-    subprocess.Popen(
-      [sys.executable, script, address, str(count), str(index)],
-      env=os.environ | devices,
-      stdout=log,
-      stderr=subprocess.STDOUT,
-    )
-    for index in range(count)
-  ]
+  with open(workdir.parent / f"{workdir.name}_{count}.log", "w") as log:
+    return [
+      subprocess.Popen(
+        [sys.executable, script, address, str(count), str(index)],
+        env=os.environ | devices,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+      )
+      for index in range(count)
+    ]
 
 
 def wait_for(path, processes, seconds=240):

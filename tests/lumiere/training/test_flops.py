@@ -1,0 +1,66 @@
+"""Counted operations against closed forms."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from lumiere.training import flops
+from tests.lumiere.training.experiments import micro
+
+
+def counted(function, *shapes):
+  arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+  return flops.count(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def convolve(x, kernel, stride=1):
+  return jax.lax.conv_general_dilated(
+    x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+  )
+
+
+IMAGE, KERNEL = (2, 8, 8, 3), (3, 3, 3, 5)
+FORWARD = 2 * (2 * 8 * 8) * (3 * 3 * 3) * 5
+
+
+def test_products_and_convolutions():
+  assert counted(lambda a, b: a @ b, (4, 7), (7, 5)) == 2 * 4 * 7 * 5
+  assert counted(lambda a, b: jnp.einsum("bij,bjk->bik", a, b), (3, 4, 7), (3, 7, 5)) == 3 * 280
+  assert counted(convolve, IMAGE, KERNEL) == FORWARD
+  assert counted(lambda x, k: convolve(x, k, 2), IMAGE, KERNEL) == FORWARD / 4
+
+
+def test_a_frozen_kernel_costs_twice_and_a_trained_one_thrice_its_forward_pass():
+  loss = lambda x, k: jnp.sum(convolve(x, k) ** 2)
+  assert counted(jax.grad(loss, argnums=0), IMAGE, KERNEL) == 2 * FORWARD
+  assert counted(jax.grad(loss, argnums=(0, 1)), IMAGE, KERNEL) == 3 * FORWARD
+
+
+def test_what_is_run_again_counts_again():
+  twice = lambda x: jax.lax.scan(lambda c, _: (c @ c, None), x, None, length=6)[0]
+  assert counted(twice, (4, 4)) == 6 * 2 * 4**3
+  layer = lambda x, k: jnp.sin(jnp.sin(x @ k) @ k)
+  loss = lambda x, k: jnp.sum(jax.checkpoint(layer)(x, k))
+  plain = lambda x, k: jnp.sum(layer(x, k))
+  both = lambda f: counted(jax.grad(f, argnums=(0, 1)), (4, 4), (4, 4))
+  assert both(plain) == 6 * 2 * 4**3
+  assert both(loss) > both(plain)
+
+
+def test_a_models_step_is_per_example_and_without_what_is_recomputed():
+  from lumiere.training.stages import Stage
+
+  experiment = micro("t2i", "nowhere")
+  batch = Stage(experiment).batch_shapes()
+  whole = flops.model_flops(experiment, batch)
+  half = flops.model_flops(
+    experiment, jax.tree.map(lambda x: x.update(shape=(4, *x.shape[1:])), batch)
+  )
+  assert whole == pytest.approx(2 * half)
+  import dataclasses
+
+  again = dataclasses.replace(
+    experiment, model=dataclasses.replace(experiment.model, remat_levels=(0, 1))
+  )
+  assert flops.model_flops(again, batch) == whole
+  assert whole < flops.model_flops(again, batch, recomputed=True) < 1.5 * whole
