@@ -41,6 +41,9 @@ _WINDOW = flags.DEFINE_integer(
 _STRIDE = flags.DEFINE_integer("stride", None, "Frames between the starts of windows.")
 _SEED = flags.DEFINE_integer("seed", 0, "The same seed gives the same bytes.")
 _BATCH = flags.DEFINE_integer("batch_size", 8, "Prompts sampled at a time.")
+_DATA = flags.DEFINE_integer("data", 1, "Devices that share prompts and windows.")
+_FSDP = flags.DEFINE_integer("fsdp", 1, "Devices that share the weights; prompts and windows too.")
+_FRAMES = flags.DEFINE_integer("frames", 1, "Devices that share each clip of the base, along time.")
 _OUT = flags.DEFINE_string("out", "out", "Folder to write to.")
 _FORMAT = flags.DEFINE_enum("format", "mp4", ["mp4", "gif", "webp", "png"], "png: numbered frames.")
 
@@ -55,15 +58,19 @@ def main():
   if _FPS.value is not None and _FPS.value <= 0:
     raise ValueError(f"--fps={_FPS.value} must be above 0")
 
+  import jax
+
   from lumiere import Cascade
   from lumiere.data import frames
 
+  mesh = device_mesh()
   cascade = Cascade.restore(
     _WORKDIR.value,
     _SSR_WORKDIR.value,
     base_step=_STEP.value,
     ssr_step=_SSR_STEP.value,
     text_encoder=_TEXT_ENCODER.value,
+    mesh=mesh,
   )
   shared = {"sampler": _SAMPLER.value, "guidance_scale": _GUIDANCE.value}
   sampling = changed(cascade.base, shared | {"num_steps": _STEPS.value})
@@ -75,15 +82,16 @@ def main():
 
   for first in range(0, len(prompts), _BATCH.value):
     batch = prompts[first : first + _BATCH.value]
-    videos = cascade(
-      batch,
-      num_frames=_NUM_FRAMES.value,
-      seed=_SEED.value,
-      first_index=first,
-      sampling=sampling,
-      ssr_sampling=ssr_sampling,
-      progress=True,
-    )
+    with jax.set_mesh(mesh):
+      videos = cascade(
+        batch,
+        num_frames=_NUM_FRAMES.value,
+        seed=_SEED.value,
+        first_index=first,
+        sampling=sampling,
+        ssr_sampling=ssr_sampling,
+        progress=True,
+      )
     for index, (prompt, video) in enumerate(zip(batch, videos, strict=True), first):
       name = f"{index:03d}_{slug(prompt)}"
       frames.write_video(out / f"{name}.{_FORMAT.value}", video, fps)
@@ -92,6 +100,24 @@ def main():
       about = describe(cascade, prompt, index, len(video), fps, sampling, ssr_sampling)
       (out / f"{name}.json").write_text(json.dumps(about, indent=2) + "\n")
       print(out / f"{name}.{_FORMAT.value}")
+
+
+def device_mesh():
+  """The mesh that the flags describe; raises ValueError if there are not so many devices."""
+  import jax
+
+  from lumiere.experiment import MeshConfig
+  from lumiere.training.mesh import make_mesh
+
+  shape = {"--data": _DATA.value, "--fsdp": _FSDP.value, "--frames": _FRAMES.value}
+  if min(shape.values()) < 1:
+    raise ValueError(f"{' '.join(f'{k}={v}' for k, v in shape.items())}: each must be 1 or more")
+  count = _DATA.value * _FSDP.value * _FRAMES.value
+  if count > len(jax.devices()):
+    raise ValueError(
+      f"{' '.join(f'{k}={v}' for k, v in shape.items())} needs {count} devices; there are {len(jax.devices())}"
+    )
+  return make_mesh(MeshConfig(_FSDP.value, _FRAMES.value), jax.devices()[:count])
 
 
 def read_prompts() -> list[str]:
