@@ -18,6 +18,7 @@ from lumiere.interop import architectures, convert
 from lumiere.model import unconditional
 from lumiere.text.encoders import TextEncoder
 from lumiere.training import checkpoints
+from lumiere.training import mesh as meshes
 from lumiere.training.stages import Stage
 from stunet.stunet import TemporalConfig
 from tests.lumiere.interop.published import (
@@ -144,8 +145,9 @@ def check_inflation(experiment, every):
   from lumiere.training import loop
 
   stage = Stage(experiment)
-  warm_start = loop.load_warm_start(stage)
-  rebuild, params, frozen = loop.initial_weights(stage, warm_start)
+  mesh = meshes.one_device()
+  warm_start = loop.load_warm_start(stage, mesh)
+  rebuild, params, frozen = loop.initial_weights(stage, warm_start, mesh)
   image = warm_start.rebuild(warm_start.params, warm_start.frozen)
   x = jax.random.normal(jax.random.key(0), (1, 4, 16, 16, 3))
   text = jax.random.normal(jax.random.key(1), (1, 5, 24))
@@ -181,7 +183,7 @@ def test_another_schedule_than_the_imported_one_is_refused(imported):
     diffusion=DiffusionConfig(schedule={"name": "linear"}, prediction="eps"),
   )
   with pytest.raises(ValueError, match="config.diffusion differs"):
-    loop.load_warm_start(Stage(other))
+    loop.load_warm_start(Stage(other), meshes.one_device())
 
 
 def test_export_returns_the_same_bits(imported, tmp_path):
