@@ -1,4 +1,4 @@
-"""Makes videos from prompts.
+"""Makes videos: from prompts, pictures, videos with holes, other videos, and longer than the network was trained on.
 
 python sample.py --prompt="a red circle moves to the left" --workdir=runs/stunet_tiny --ssr_workdir=runs/ssr_tiny --out=out
 
@@ -14,7 +14,11 @@ from absl import flags
 
 from lumiere import cli
 
-_PROMPT = flags.DEFINE_multi_string("prompt", [], "What to show; may be given several times.")
+_PROMPT = flags.DEFINE_multi_string(
+  "prompt",
+  [],
+  "What to show; may be given several times. 'FRAME: PROMPT' ones are the prompts of one video, which change along time.",
+)
 _PROMPTS_FILE = flags.DEFINE_string("prompts_file", None, "A text file with one prompt a line.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Workdir of the stunet training run.")
 _SSR_WORKDIR = flags.DEFINE_string(
@@ -26,6 +30,12 @@ _TEXT_ENCODER = flags.DEFINE_string(
 _STEP = flags.DEFINE_integer("step", None, "Checkpoint of the base run; default: the newest.")
 _SSR_STEP = flags.DEFINE_integer(
   "ssr_step", None, "Checkpoint of the ssr run; default: the newest."
+)
+_STYLE = flags.DEFINE_string(
+  "style", None, "Workdir of a t2i run fine-tuned to a style, for the base's image weights."
+)
+_STYLE_STRENGTH = flags.DEFINE_multi_float(
+  "style_strength", None, "0 to 1; several give a strip that compares them. Default: 0.75."
 )
 _NUM_FRAMES = flags.DEFINE_integer("num_frames", None, "Frames; default: as trained.")
 _FPS = flags.DEFINE_float("fps", None, "Frames per second of the file; default: as trained.")
@@ -39,6 +49,12 @@ _WINDOW = flags.DEFINE_integer(
   "window", None, "Frames of a super-resolution window; 0: all at once."
 )
 _STRIDE = flags.DEFINE_integer("stride", None, "Frames between the starts of windows.")
+_BASE_WINDOW = flags.DEFINE_integer(
+  "base_window", None, "Frames of a window of the base; default: none, or as trained where needed."
+)
+_BASE_STRIDE = flags.DEFINE_integer(
+  "base_stride", None, "Frames between their starts; default: half a window."
+)
 _SEED = flags.DEFINE_integer("seed", 0, "The same seed gives the same bytes.")
 _BATCH = flags.DEFINE_integer("batch_size", 8, "Prompts sampled at a time.")
 _DATA = flags.DEFINE_integer("data", 1, "Devices that share prompts and windows.")
@@ -46,9 +62,59 @@ _FSDP = flags.DEFINE_integer("fsdp", 1, "Devices that share the weights; prompts
 _FRAMES = flags.DEFINE_integer("frames", 1, "Devices that share each clip of the base, along time.")
 _OUT = flags.DEFINE_string("out", "out", "Folder to write to.")
 _FORMAT = flags.DEFINE_enum("format", "mp4", ["mp4", "gif", "webp", "png"], "png: numbered frames.")
+_IMAGE = flags.DEFINE_multi_string("image", [], "A picture file; several for several keyframes.")
+_AT = flags.DEFINE_multi_integer(
+  "at", [], "Frame of each --image, -1 is the last; default: 0, and for a second one -1."
+)
+_VIDEO = flags.DEFINE_string("video", None, "A video file.")
+_MASK = flags.DEFINE_string(
+  "mask", None, "A picture, or for a video a video, of its size: white where pixels are made new."
+)
+_BOX = flags.DEFINE_list(
+  "box", None, "LEFT,TOP,RIGHT,BOTTOM in pixels: what is made new, in place of --mask."
+)
+_BORDER = flags.DEFINE_list(
+  "border", None, "LEFT,TOP,RIGHT,BOTTOM pixels to add around the video and to make new."
+)
+_SOFT_EDGE = flags.DEFINE_integer(
+  "soft_edge", 0, "Pixels over which what is kept fades into what is made."
+)
+_STRENGTH = flags.DEFINE_float(
+  "strength", 0.7, "Share of the steps that are run, 0 to 1: more is farther from the video."
+)
+
+MODELS = "--workdir=runs/stunet_tiny --ssr_workdir=runs/ssr_tiny"
+MASKED = "--workdir=runs/stunet_masked_tiny --ssr_workdir=runs/ssr_tiny"
+COMMANDS = {
+  "generate": cli.Command(
+    "Text to video; the default.",
+    f'python sample.py --prompt="a red circle moves to the left" {MODELS}',
+    ("num_frames",),
+  ),
+  "animate": cli.Command(
+    "Pictures to video: one that begins to move, first and last frame, any keyframes, or a region that moves (--mask).",
+    f'python sample.py animate --image=circle.png --prompt="a red circle moves to the left on black" {MASKED}',
+    ("image", "at", "mask", "soft_edge", "num_frames"),
+  ),
+  "fill": cli.Command(
+    "In- and outpainting: makes a part of a video anew and keeps the rest exactly.",
+    f'python sample.py fill --video=clip.mp4 --box=16,16,48,48 --prompt="a red circle bounces on black" {MASKED}',
+    ("video", "mask", "box", "border", "soft_edge"),
+  ),
+  "edit": cli.Command(
+    "Video to video: keeps layout and motion as far as --strength leaves them.",
+    f'python sample.py edit --video=clip.mp4 --strength=0.7 --prompt="a green square bounces on navy" {MODELS}',
+    ("video", "strength"),
+  ),
+  "extend": cli.Command(
+    "Clips of any length, made in overlapping windows; goes on from --video, if one is given.",
+    f'python sample.py extend --num_frames=64 --prompt="0: a red circle bounces on black" --prompt="32: a blue square grows on black" {MODELS}',
+    ("num_frames", "video"),
+  ),
+}
 
 
-def main():
+def main(command: str):
   """Reads the flags, makes the videos, writes them."""
   prompts, out = read_prompts(), writable_folder(_OUT.value)
   if _WORKDIR.value is None:
@@ -57,8 +123,10 @@ def main():
     raise ValueError(f"--batch_size={_BATCH.value} must be 1 or more")
   if _FPS.value is not None and _FPS.value <= 0:
     raise ValueError(f"--fps={_FPS.value} must be above 0")
+  check_strengths()
 
   import jax
+  from tqdm import tqdm
 
   from lumiere import Cascade
   from lumiere.data import frames
@@ -73,33 +141,168 @@ def main():
     mesh=mesh,
   )
   shared = {"sampler": _SAMPLER.value, "guidance_scale": _GUIDANCE.value}
-  sampling = changed(cascade.base, shared | {"num_steps": _STEPS.value})
+  own = cascade.base.experiment.sampling
+  windows = {"window": _BASE_WINDOW.value}
+  windows["stride"] = stride(own, _BASE_WINDOW.value, _BASE_STRIDE.value)
+  sampling = changed(cascade.base, shared | windows | {"num_steps": _STEPS.value})
   ssr_sampling = None
   if cascade.ssr:
-    windows = {"window": _WINDOW.value, "stride": stride(cascade.ssr)}
+    own = cascade.ssr.experiment.sampling
+    windows = {"window": _WINDOW.value, "stride": stride(own, _WINDOW.value, _STRIDE.value)}
     ssr_sampling = changed(cascade.ssr, shared | windows | {"num_steps": _SSR_STEPS.value})
   fps = _FPS.value or cascade.base.experiment.data.fps
+  make = maker(command, cascade)
+  strengths = (_STYLE_STRENGTH.value or [0.75]) if _STYLE.value else [None]
+  styled = [(s, cascade if s is None else cascade.restyle(_STYLE.value, s)) for s in strengths]
 
   for first in range(0, len(prompts), _BATCH.value):
     batch = prompts[first : first + _BATCH.value]
-    with jax.set_mesh(mesh):
-      videos = cascade(
-        batch,
-        num_frames=_NUM_FRAMES.value,
-        seed=_SEED.value,
-        first_index=first,
-        sampling=sampling,
-        ssr_sampling=ssr_sampling,
-        progress=True,
+    made = []
+    for strength, model in styled:
+      with jax.set_mesh(mesh):
+        videos = make(
+          model,
+          batch,
+          seed=_SEED.value,
+          first_index=first,
+          sampling=sampling,
+          ssr_sampling=ssr_sampling,
+          progress=tqdm,
+        )
+      made.append(videos)
+      for index, (prompt, video) in enumerate(zip(batch, videos, strict=True), first):
+        name = f"{index:03d}_{slug(prompt)}" + ("" if strength is None else f"_style{strength:g}")
+        frames.write_video(out / f"{name}.{_FORMAT.value}", video, fps)
+        sheet = frames.contact_sheet([video], [caption(prompt)])
+        frames.write_image(out / f"{name}_sheet.png", sheet)
+        frames.write_image(out / f"{name}_xt.png", frames.xt_slice(video))
+        about = describe(command, cascade, prompt, index, len(video), fps, sampling, ssr_sampling)
+        if strength is not None:
+          about["style"] = {"workdir": _STYLE.value, "strength": strength}
+        (out / f"{name}.json").write_text(json.dumps(about, indent=2) + "\n")
+        print(out / f"{name}.{_FORMAT.value}")
+    if len(styled) > 1:
+      for row, prompt in enumerate(batch):
+        strip = frames.contact_sheet(
+          [videos[row] for videos in made],
+          [f"style strength {strength:g}: {caption(prompt)}" for strength in strengths],
+        )
+        frames.write_image(out / f"{first + row:03d}_{slug(prompt)}_styles.png", strip)
+
+
+def maker(command: str, cascade):
+  """What makes the videos of a command, `(cascade, prompts, **options) -> videos`; reads and checks its files first."""
+  from lumiere.data import frames
+
+  count, fps = _NUM_FRAMES.value, cascade.base.experiment.data.fps
+  if command == "generate":
+    return lambda model, prompts, **options: model.generate(prompts, num_frames=count, **options)
+  if command == "animate":
+    images, given = read_images(), {"soft_edge": _SOFT_EDGE.value}
+    given["at"] = _AT.value or (0, -1)[: len(images)]
+    if _MASK.value is not None:
+      given["moving"] = frames.read_mask(_MASK.value, fps)[0]
+    return lambda model, prompts, **options: model.animate(
+      prompts, images, num_frames=count, **given, **options
+    )
+  if command == "extend":
+    if count is None:
+      raise ValueError("--num_frames is missing: how long the video is to be")
+    video = None if _VIDEO.value is None else read_video(cascade, cut=False)
+    return lambda model, prompts, **options: model.extend(prompts, count, video=video, **options)
+  video = read_video(cascade)
+  if command == "edit":
+    if not 0 <= _STRENGTH.value <= 1:
+      raise ValueError(f"--strength={_STRENGTH.value} must be between 0 and 1")
+    return lambda model, prompts, **options: model.edit(
+      prompts, video, strength=_STRENGTH.value, **options
+    )
+  video, new = hole(video, fps)
+  return lambda model, prompts, **options: model.fill(
+    prompts, video, new, soft_edge=_SOFT_EDGE.value, **options
+  )
+
+
+def read_images():
+  """The pictures of --image."""
+  from lumiere.data import frames
+
+  if not _IMAGE.value:
+    raise ValueError("--image is missing: give the picture that is to move")
+  images = [frames.read_image(path) for path in _IMAGE.value]
+  for path, image in zip(_IMAGE.value, images, strict=True):
+    print(f"{path}: {image.shape[1]}x{image.shape[0]} pixels; its middle square is resized")
+  return images
+
+
+def read_video(cascade, cut: bool = True):
+  """The video of --video at the model's frame rate; with `cut`, in a length that the base can make. Says what was done."""
+  from lumiere.data import frames
+
+  if _VIDEO.value is None:
+    raise ValueError("--video is missing: give a video file")
+  fps = cascade.base.experiment.data.fps
+  video = frames.read_video(_VIDEO.value, fps)
+  read = len(video)
+  if cut and read <= cascade.num_frames:
+    factor = cascade.base.experiment.temporal.total_factor
+    video = video[: read // factor * factor]
+    if not len(video):
+      raise ValueError(
+        f"--video={_VIDEO.value} has {read} frames at {fps:g} fps; {factor} or more are needed"
       )
-    for index, (prompt, video) in enumerate(zip(batch, videos, strict=True), first):
-      name = f"{index:03d}_{slug(prompt)}"
-      frames.write_video(out / f"{name}.{_FORMAT.value}", video, fps)
-      frames.write_image(out / f"{name}_sheet.png", frames.contact_sheet([video], [prompt]))
-      frames.write_image(out / f"{name}_xt.png", frames.xt_slice(video))
-      about = describe(cascade, prompt, index, len(video), fps, sampling, ssr_sampling)
-      (out / f"{name}.json").write_text(json.dumps(about, indent=2) + "\n")
-      print(out / f"{name}.{_FORMAT.value}")
+  print(
+    f"{_VIDEO.value}: {read} frames at {fps:g} fps, {len(video)} used; {video.shape[2]}x{video.shape[1]} pixels, the middle "
+    f"square is resized to {cascade.resolution}x{cascade.resolution}"
+  )
+  return video
+
+
+def hole(video, fps):
+  """(the video with its border, what of it is made new), from --mask, --box and --border."""
+  import numpy as np
+
+  from lumiere.data import frames
+
+  if [_MASK.value, _BOX.value, _BORDER.value].count(None) != 2:
+    raise ValueError("one of --mask, --box and --border is needed: what is to be made new")
+  height, width = video.shape[1:3]
+  if _MASK.value is not None:
+    new = frames.read_mask(_MASK.value, fps)
+    return video, new if len(new) == 1 else new[: len(video)]
+  if _BOX.value is not None:
+    left, top, right, bottom = four_numbers("box", _BOX.value)
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+      raise ValueError(
+        f"--box={','.join(_BOX.value)} must lie within the video's {width}x{height} pixels"
+      )
+    new = np.zeros((1, height, width), bool)
+    new[:, top:bottom, left:right] = True
+    return video, new
+  left, top, right, bottom = four_numbers("border", _BORDER.value)
+  if min(left, top, right, bottom) < 0 or not any((left, top, right, bottom)):
+    raise ValueError(f"--border={','.join(_BORDER.value)} must be 0 or more pixels, one above 0")
+  around = ((0, 0), (top, bottom), (left, right))
+  new = np.pad(np.zeros((1, height, width), bool), around, constant_values=True)
+  return np.pad(video, (*around, (0, 0))), new
+
+
+def four_numbers(name: str, values: list[str]) -> list[int]:
+  """LEFT,TOP,RIGHT,BOTTOM."""
+  if len(values) != 4 or not all(re.fullmatch(r"\s*-?\d+\s*", value) for value in values):
+    raise ValueError(
+      f"--{name}={','.join(values)} must be four whole numbers, LEFT,TOP,RIGHT,BOTTOM"
+    )
+  return [int(value) for value in values]
+
+
+def check_strengths():
+  """Raises ValueError unless --style_strength goes with --style and lies in [0, 1]."""
+  for strength in _STYLE_STRENGTH.value or ():
+    if _STYLE.value is None:
+      raise ValueError("--style_strength needs --style, the workdir of the style's t2i run")
+    if not 0 <= strength <= 1:
+      raise ValueError(f"--style_strength={strength:g} must be between 0 and 1")
 
 
 def device_mesh():
@@ -120,8 +323,10 @@ def device_mesh():
   return make_mesh(MeshConfig(_FSDP.value, _FRAMES.value), jax.devices()[:count])
 
 
-def read_prompts() -> list[str]:
+def read_prompts() -> list:
   """The prompts of both flags; raises ValueError if there is none."""
+  from lumiere.applications import prompts as timed
+
   prompts = list(_PROMPT.value)
   if _PROMPTS_FILE.value is not None:
     lines = pathlib.Path(_PROMPTS_FILE.value).read_text(encoding="utf-8").splitlines()
@@ -135,7 +340,7 @@ def read_prompts() -> list[str]:
     raise ValueError("--prompt is missing: give at least one prompt, or --prompts_file")
   if blank := [prompt for prompt in prompts if not prompt.strip()]:
     raise ValueError(f"--prompt={blank[0]!r} is blank")
-  return prompts
+  return timed.parse(prompts)
 
 
 def writable_folder(path: str) -> pathlib.Path:
@@ -152,33 +357,39 @@ def writable_folder(path: str) -> pathlib.Path:
 
 def changed(generator, changes: dict):
   """The model's own sampling settings with those changed that a flag gave."""
-  from lumiere import experiment
+  from lumiere import experiment, fields
 
   given = {name: value for name, value in changes.items() if value is not None}
   own = vars(generator.experiment.sampling)
-  return experiment.from_mapping(experiment.SamplingConfig, own | given, "sampling")
+  return fields.from_mapping(experiment.SamplingConfig, own | given, "sampling")
 
 
-def stride(generator) -> int | None:
-  """The flag's, or for another window one that keeps the model's overlap."""
-  own = generator.experiment.sampling
-  if _STRIDE.value is not None or not _WINDOW.value or not own.window:
-    return _STRIDE.value
-  return max(1, _WINDOW.value - (own.window - own.stride))
+def stride(own, window: int | None, given: int | None) -> int | None:
+  """The flag's, or for another window one that keeps the model's overlap, half a window if it has none."""
+  if given is not None or not window:
+    return given
+  return max(1, window - (own.window - own.stride) if own.window else window // 2)
 
 
-def slug(prompt: str) -> str:
+def caption(prompt) -> str:
+  """A prompt in one line."""
+  return prompt if isinstance(prompt, str) else "  ".join(f"{k}: {v}" for k, v in prompt.items())
+
+
+def slug(prompt) -> str:
   """A file name of a prompt's first words."""
-  return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:48] or "prompt"
+  return re.sub(r"[^a-z0-9]+", "-", caption(prompt).lower()).strip("-")[:48] or "prompt"
 
 
-def describe(cascade, prompt, index, num_frames, fps, sampling, ssr_sampling) -> dict:
+def describe(command, cascade, prompt, index, num_frames, fps, sampling, ssr_sampling) -> dict:
   """Everything that the video depends on."""
   import dataclasses
 
   import jax
 
   about = {
+    "command": command,
+    **{name: flags.FLAGS[name].value for name in COMMANDS[command].flags},
     "prompt": prompt,
     "index": index,
     "seed": _SEED.value,
@@ -204,4 +415,4 @@ def describe(cascade, prompt, index, num_frames, fps, sampling, ssr_sampling) ->
 
 
 if __name__ == "__main__":
-  cli.run(main)
+  cli.run(main, COMMANDS)

@@ -81,3 +81,19 @@ def diffusion(prediction: str = "v", log_snr_shift: float = 0.0) -> ConfigDict:
       weighting="uniform",
     )
   )
+
+
+def mask_shares() -> ConfigDict:
+  """How often a conditional network sees each kind of mask: one model for every application, and for plain text."""
+  return ConfigDict(
+    dict(
+      none=0.15,
+      first_frame=0.25,
+      first_and_last=0.1,
+      any_frames=0.1,
+      box=0.1,
+      tube=0.1,
+      border=0.1,
+      still_region=0.1,
+    )
+  )

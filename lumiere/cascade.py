@@ -1,24 +1,58 @@
-"""Text to video: the base model makes the whole clip at once, super-resolution refines it in windows."""
+"""Text to video: the base model makes the whole clip at once, super-resolution refines it in windows.
+
+Every application is one call of the same path with something given: pixels that are known, a clip to start from, windows
+along time for clips longer than the network was trained on, prompts that change along time.
+"""
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from jaxtyping import ArrayLike, Float, Key, UInt8
+from jaxtyping import ArrayLike, Bool, Float, Key, UInt8
 
+from lumiere.applications import given as givens
+from lumiere.applications.given import Given
+from lumiere.applications.prompts import Prompt, check_prompts, of_windows, timed
 from lumiere.data import frames
 from lumiere.experiment import SamplingConfig
-from lumiere.generation import Generator
+from lumiere.generation import Generator, Known, Progress, Start
 from lumiere.text.encoders import TextEncoder
 from lumiere.training import checkpoints
+from multidiffusion.windows import plan_windows
+from stunet.stunet import check_num_frames
+
+Image = UInt8[np.ndarray, "_h _w 3"]
+Video = UInt8[np.ndarray, "_t _h _w 3"]
+
+
+class Options(TypedDict, total=False):
+  """What every way of making videos takes by name.
+
+  Attributes:
+    seed: of all noise. Video i depends on (seed, first_index + i) and its prompt, not on the others.
+    first_index: number of the first prompt, for prompts that come in batches.
+    sampling: settings for the base; by default those of its experiment.
+    ssr_sampling: the same for super-resolution.
+    progress: shows the steps, as `tqdm.tqdm(steps, desc=title)` does; what it raises ends the sampling.
+  """
+
+  seed: int
+  first_index: int
+  sampling: SamplingConfig | None
+  ssr_sampling: SamplingConfig | None
+  progress: Progress | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Cascade:
   """A base model and, unless it is None, a super-resolution model.
+
+  All methods that make videos return uint8 [b t h w 3], a video for each prompt. What is given to them (pictures, videos,
+  masks) may have any size: the middle square is taken and resized.
 
   Attributes:
     base: text -> video.
@@ -71,59 +105,273 @@ class Cascade:
       )
     return cls(first, second)
 
-  def __call__(
-    self,
-    prompts: Sequence[str],
-    *,
-    num_frames: int | None = None,
-    seed: int = 0,
-    first_index: int = 0,
-    sampling: SamplingConfig | None = None,
-    ssr_sampling: SamplingConfig | None = None,
-    progress: bool = False,
+  @property
+  def num_frames(self) -> int:
+    """Frames of the clips that the base was trained on."""
+    return self.base.experiment.data.num_frames
+
+  @property
+  def resolution(self) -> int:
+    """Height and width of the videos, in pixels."""
+    return (self.ssr or self.base).experiment.data.resolution
+
+  def generate(
+    self, prompts: Sequence[Prompt], *, num_frames: int | None = None, **options: Unpack[Options]
   ) -> UInt8[np.ndarray, "b t h w 3"]:
-    """Makes one video for each prompt.
+    """Text to video, the whole clip at once.
 
     Args:
-      prompts: captions.
+      prompts: captions; a caption may change along time, {0: "a cat", 24: "a dog"}: then the clip is made in windows.
       num_frames: frames of a video; by default as the base was trained.
-      seed: of all noise. Video i depends on (seed, first_index + i) and its prompt, not on the others.
-      first_index: number of the first prompt, for prompts that come in batches.
-      sampling: settings for the base; by default those of its experiment.
-      ssr_sampling: the same for super-resolution.
-      progress: shows a progress bar a stage.
+      **options: see `Options`.
 
     Raises:
       ValueError: if there is no prompt, or the base cannot make that many frames.
     """
-    check_prompts(prompts)
-    data = self.base.experiment.data
-    shape = (num_frames or data.num_frames, data.resolution, data.resolution, 3)
+    return self._make(prompts, num_frames or self.num_frames, **options)
+
+  def animate(
+    self,
+    prompts: Sequence[Prompt],
+    images: Sequence[Image],
+    *,
+    at: Sequence[int] = (0,),
+    moving: Bool[np.ndarray, "_h _w"] | None = None,
+    soft_edge: int = 0,
+    num_frames: int | None = None,
+    **options: Unpack[Options],
+  ) -> UInt8[np.ndarray, "b t h w 3"]:
+    """Pictures to video: the given frames are kept exactly, the others are made. Needs a conditional base.
+
+    Args:
+      prompts: captions.
+      images: the pictures, the same for every prompt.
+      at: the frame of each picture, -1 for the last one.
+      moving: for one picture: True where it is to move; all else stays as it is in every frame (a cinemagraph).
+      soft_edge: pixels over which the still part fades into the moving one.
+      num_frames: frames of a video; by default as the base was trained.
+      **options: see `Options`.
+
+    Raises:
+      ValueError: if the base is not conditional, a frame is outside the clip, or the mask has not the picture's size.
+    """
+    count = num_frames or self.num_frames
+    if moving is None:
+      given = givens.keyframes(images, at, count, self.resolution)
+    elif len(images) == 1 and tuple(at) == (0,):
+      given = givens.cinemagraph(images[0], moving, count, self.resolution, soft_edge)
+    else:
+      raise ValueError(f"a moving region needs one picture, at frame 0; {len(images)} were given")
+    return self._make(prompts, count, given, **options)
+
+  def fill(
+    self,
+    prompts: Sequence[Prompt],
+    video: Video,
+    new: Bool[np.ndarray, "_t _h _w"],
+    *,
+    soft_edge: int = 0,
+    **options: Unpack[Options],
+  ) -> UInt8[np.ndarray, "b t h w 3"]:
+    """In- and outpainting: what is not `new` is kept exactly. Needs a conditional base.
+
+    Args:
+      prompts: captions.
+      video: the clip, the same for every prompt; longer ones than the base was trained on are made in windows.
+      new: True where it is to be made; one frame for all, or as many as the video has.
+      soft_edge: pixels over which what is kept fades into what is made.
+      **options: see `Options`.
+
+    Raises:
+      ValueError: if the base is not conditional, or mask and video do not fit together.
+    """
+    given = givens.with_hole(video, new, self.resolution, soft_edge)
+    return self._make(prompts, len(video), given, long=True, **options)
+
+  def edit(
+    self,
+    prompts: Sequence[Prompt],
+    video: Video,
+    *,
+    strength: float = 0.7,
+    **options: Unpack[Options],
+  ) -> UInt8[np.ndarray, "b t h w 3"]:
+    """Video to video (SDEdit): layout and motion of the video, as far as `strength` leaves them, with a new prompt.
+
+    Args:
+      prompts: captions.
+      video: the clip, the same for every prompt; longer ones than the base was trained on are made in windows.
+      strength: share of the sampler's steps that are run, in [0, 1].
+      **options: see `Options`.
+
+    Raises:
+      ValueError: if `strength` is out of range.
+    """
+    low = givens.fit_video(video, self.base.experiment.data.resolution)
+    clips = np.repeat(frames.to_float(low)[None], len(prompts), axis=0)
+    return self._make(
+      prompts, len(video), start=Start(clips, float(strength)), long=True, **options
+    )
+
+  def extend(
+    self,
+    prompts: Sequence[Prompt],
+    num_frames: int,
+    *,
+    video: Video | None = None,
+    **options: Unpack[Options],
+  ) -> UInt8[np.ndarray, "b t h w 3"]:
+    """Clips of any length: the base, too, works in overlapping windows that are reconciled at every step.
+
+    Args:
+      prompts: captions, which may change along time.
+      num_frames: frames of a video; memory grows with the frames only.
+      video: a clip to go on from: its frames are the first ones, exactly. Needs a conditional base.
+      **options: see `Options`; windows are `sampling.window`, by default of the length that the base was trained on.
+
+    Raises:
+      ValueError: if the given clip leaves nothing to make, or a base is asked to go on that is not conditional.
+    """
+    given = None if video is None else givens.beginning(video, num_frames, self.resolution)
+    return self._make(prompts, num_frames, given, long=True, **options)
+
+  def restyle(self, style: epath.PathLike, strength: float) -> "Cascade":
+    """The cascade with a base whose image weights lie between its own and a style's; temporal weights stay (section 4).
+
+    Args:
+      style: workdir of a "t2i" run that was fine-tuned from the base's image model.
+      strength: alpha of W = alpha W_style + (1 - alpha) W_own: 0 is the base as it is, 1 the style's weights; the paper
+        chooses between 0.5 and 1 by hand.
+
+    Raises:
+      CheckpointError: if there is no such run.
+      ValueError: if `strength` is not in [0, 1] or the run's network is another one.
+    """
+    if not 0 <= strength <= 1:
+      raise ValueError(f"style_strength={strength} must be between 0 and 1")
+    trained = checkpoints.load_trained(style, ("t2i",))
+    for field in ("model", "text", "diffusion"):
+      ours, theirs = getattr(self.base.experiment, field), getattr(trained.experiment, field)
+      if ours != theirs:
+        raise ValueError(
+          f"style={style}: its {field} is not that of the base: {theirs} there, {ours} here"
+        )
+    return dataclasses.replace(self, base=self.base.with_image(trained.params, strength))
+
+  def _make(
+    self,
+    prompts: Sequence[Prompt],
+    num_frames: int,
+    given: Given | None = None,
+    *,
+    start: Start | None = None,
+    long: bool = False,
+    seed: int = 0,
+    first_index: int = 0,
+    sampling: SamplingConfig | None = None,
+    ssr_sampling: SamplingConfig | None = None,
+    progress: Progress | None = None,
+  ) -> UInt8[np.ndarray, "b t h w 3"]:
+    """The one path: base, super-resolution, given pixels put back. `long`: in windows if longer than trained."""
+    check_prompts(prompts, num_frames)
+    experiment = self.base.experiment
+    if given is not None and not experiment.masks:
+      raise ValueError(
+        "this base takes no known pixels: fine-tune it with config.masks (configs/stunet_masked_tiny.py)"
+      )
+    changing = any(len(timed(prompt)) > 1 for prompt in prompts)
+    sampling = sampling or experiment.sampling
+    if changing or (long and num_frames > self.num_frames):
+      sampling = in_windows(self.base, sampling)
+    low = experiment.data.resolution
     base_keys, ssr_keys = jax.vmap(jax.random.split, out_axes=1)(
       example_keys(seed, first_index, len(prompts))
     )
-    title = "base video" if progress else ""
-    videos = self.base.sample(self.base.encode(prompts), shape, base_keys, sampling, title)
-    if self.ssr is not None:
-      videos = self.upscale(videos, prompts, ssr_keys, ssr_sampling, progress)
-    return frames.to_uint8(np.asarray(videos))
+    conditioning, per_window = condition(self.base, prompts, num_frames, sampling)
+    part = None if given is None else given.reduced(low)
+    videos = self.base.sample(
+      conditioning,
+      (num_frames, low, low, 3),
+      base_keys,
+      sampling,
+      progress,
+      known=known(part, len(prompts)),
+      start=start,
+      per_window=per_window,
+    )
+    made = put_back(part, videos)
+    if self.ssr is None:
+      return made
+    videos = self.upscale(
+      frames.to_float(made), prompts, ssr_keys, ssr_sampling, progress, given=given
+    )
+    return put_back(given, videos)
 
   def upscale(
     self,
     low_res: Float[ArrayLike, "b t h w 3"],
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     keys: Key[jax.Array, "b"],
     sampling: SamplingConfig | None = None,
-    progress: bool = False,
+    progress: Progress | None = None,
+    *,
+    given: Given | None = None,
   ) -> Float[jax.Array, "b t h2 w2 3"]:
     """Super-resolution of videos in [-1, 1], of any length, through MultiDiffusion; `keys`: one a video."""
     sampling = sampling or self.ssr.experiment.sampling
+    if any(len(timed(prompt)) > 1 for prompt in prompts):
+      sampling = in_windows(self.ssr, sampling)
     noise_keys, sample_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    conditioning = self.ssr.encode(prompts)
+    conditioning, per_window = condition(self.ssr, prompts, low_res.shape[1], sampling)
     conditioning |= self.ssr.condition_on(low_res, sampling.augmentation_level, noise_keys)
-    shape = conditioning["low_res"].shape[1:]
-    title = "super-resolution" if progress else ""
-    return self.ssr.sample(conditioning, shape, sample_keys, sampling, title)
+    return self.ssr.sample(
+      conditioning,
+      conditioning["low_res"].shape[1:],
+      sample_keys,
+      sampling,
+      progress,
+      known=known(given, len(low_res)),
+      per_window=per_window,
+    )
+
+
+def condition(
+  generator: Generator, prompts: Sequence[Prompt], num_frames: int, sampling: SamplingConfig
+) -> tuple[dict[str, jax.Array], tuple[str, ...]]:
+  """(caption states, names of those that hold one value a window): one row a video, or where prompts change [n b ...]."""
+  if all(len(timed(prompt)) == 1 for prompt in prompts):
+    return dict(generator.encode([timed(prompt)[0] for prompt in prompts])), ()
+  plan = plan_windows(num_frames, sampling.window, sampling.stride)
+  rows = of_windows(prompts, plan)
+  states = generator.encode([text for row in rows for text in row])
+  shape = (len(rows), len(prompts))
+  return {name: x.reshape(*shape, *x.shape[1:]) for name, x in states.items()}, tuple(states)
+
+
+def in_windows(generator: Generator, sampling: SamplingConfig) -> SamplingConfig:
+  """The settings with windows: the given ones, or of the length that the network was trained on, half overlapping."""
+  if sampling.window:
+    return sampling
+  experiment = generator.experiment
+  length = experiment.data.num_frames
+  check_num_frames(length, experiment.temporal.total_factor)
+  return dataclasses.replace(
+    sampling, window=length, stride=max(1, length // 2), window_weights="tapered"
+  )
+
+
+def known(given: Given | None, count: int) -> Known | None:
+  """What is given, for every video of a batch."""
+  if given is None:
+    return None
+  repeat = lambda x: jnp.broadcast_to(x[None], (count, *x.shape))
+  return Known(repeat(frames.to_float(given.video)), repeat(given.mask[..., None]))
+
+
+def put_back(given: Given | None, videos) -> UInt8[np.ndarray, "b t h w 3"]:
+  """Videos in [-1, 1] -> uint8, with what is given in its place, exactly."""
+  made = frames.to_uint8(np.asarray(videos))
+  return made if given is None else np.stack([given.put_into(video) for video in made])
 
 
 def load_generator(
@@ -144,14 +392,3 @@ def example_keys(seed: int, first: int, count: int) -> jax.Array:
   return jax.vmap(jax.random.fold_in, (None, 0))(
     jax.random.key(seed), jnp.arange(first, first + count)
   )
-
-
-def check_prompts(prompts: Sequence[str]):
-  """Raises ValueError unless there are prompts and none is blank."""
-  if isinstance(prompts, str):
-    raise ValueError(f"prompts={prompts!r} must be a list of strings, not one string")
-  if not prompts:
-    raise ValueError("there is no prompt")
-  for index, prompt in enumerate(prompts):
-    if not prompt.strip():
-      raise ValueError(f"prompt {index + 1} of {len(prompts)} is blank")

@@ -1,31 +1,72 @@
 """How the command lines start and fail: one sentence and exit code 1, unless somebody asks for the traceback."""
 
+import dataclasses
 import sys
+import textwrap
+from collections.abc import Callable, Mapping
 
 from absl import app, flags, logging
 
 _TRACEBACK = flags.DEFINE_bool("traceback", False, "Show the whole traceback of an error.")
 
 
-def run(main):
-  """Runs `main()` with parsed flags; what the user can mend ends in one line on stderr and exit code 1."""
+@dataclasses.dataclass(frozen=True)
+class Command:
+  """One of the things that a program does.
+
+  Attributes:
+    about: what it does.
+    example: a command line.
+    flags: the flags that are not for all of the program's commands.
+  """
+
+  about: str
+  example: str
+  flags: tuple[str, ...]
+
+
+def run(main: Callable, commands: Mapping[str, Command] | None = None):
+  """Runs `main()` with parsed flags; what the user can mend ends in one line on stderr and exit code 1.
+
+  With `commands` the program's first argument may be one of them, else the first is meant: `main(command)`.
+  """
 
   def guarded(argv):
+    chosen = []
+    if commands:
+      named = len(argv) > 1 and argv[1] in commands
+      chosen = [argv.pop(1) if named else next(iter(commands))]
+      _check_flags(chosen[0], commands)
     if len(argv) > 1:
-      fail(f"{argv[1]!r} is not understood: every argument is a flag, --name=value")
+      known = f", or a command first: {', '.join(commands)}" if commands else ""
+      fail(f"{argv[1]!r} is not understood: every argument is a flag, --name=value{known}")
     if not flags.FLAGS["verbosity"].present:
       logging.set_verbosity(logging.WARNING)  # Orbax reports each file it reads
     try:
-      main()
+      main(*chosen)
     except (ValueError, OSError, RuntimeError) as error:
       if _TRACEBACK.value:
         raise
       fail(f"{error} (--traceback shows where)" if not str(error).strip() else str(error))
 
-  app.run(guarded, flags_parser=_parse)
+  app.run(guarded, flags_parser=lambda argv: _parse(argv, commands))
 
 
-def _parse(argv):
+def _check_flags(command: str, commands: Mapping[str, Command]):
+  """Fails if a flag was given that belongs to other commands only."""
+  others = {name for each in commands.values() for name in each.flags} - set(
+    commands[command].flags
+  )
+  for name in sorted(others):
+    if flags.FLAGS[name].present:
+      takers = ", ".join(other for other, each in commands.items() if name in each.flags)
+      fail(f"--{name} is not a flag of {command!r}; it is one of {takers}")
+
+
+def _parse(argv, commands=None):
+  if commands and {"--help", "-help", "-h"} & set(argv):
+    print(help_text(next((word for word in argv[1:] if word in commands), None), commands))
+    sys.exit(0)
   try:
     return flags.FLAGS(argv)
   except (AttributeError, KeyError) as error:
@@ -36,6 +77,29 @@ def _parse(argv):
     if "--traceback" in argv:
       raise
     fail(str(error))
+
+
+def help_text(command: str | None, commands: Mapping[str, Command]) -> str:
+  """What `--help` prints: of one command, or of the program."""
+  main = sys.modules["__main__"]
+  if command is None:
+    lines = [main.__doc__.strip() if main.__doc__ else "", "", "Commands (COMMAND --help for one):"]
+    for name, each in commands.items():
+      lines += ["", f"  {name}: {each.about}", f"    {each.example}"]
+    return "\n".join(lines)
+  each = commands[command]
+  own = set(each.flags)
+  others = {name for other in commands.values() for name in other.flags} - own
+  ours = {flag.name for flag in flags.FLAGS.get_flags_for_module(sys.argv[0])}
+  lines = [each.about, "", f"  {each.example}"]
+  for title, names in (("Its own flags", own), ("Flags of all commands", ours - own - others)):
+    lines += ["", f"{title}:"]
+    for name in sorted(names):
+      flag = flags.FLAGS[name]
+      default = "" if flag.default in (None, []) else f" (default: {flag.default})"
+      text = textwrap.fill(f"{flag.help}{default}", 96, subsequent_indent=" " * 22)
+      lines.append(f"  {f'--{name}':<18}  {text}")
+  return "\n".join(lines)
 
 
 def _override_of(error: Exception, argv) -> str:

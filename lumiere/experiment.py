@@ -5,8 +5,6 @@ anything is compiled or read, a field that does not exist or a value that cannot
 """
 
 import dataclasses
-import types
-import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +16,8 @@ from diffusion.objective import Objective
 from diffusion.samplers import make_sampler
 from diffusion.schedule import make_schedule
 from diffusion.thresholding import make_threshold
+from lumiere.applications.masks import CHANNELS, MaskConfig
+from lumiere.fields import at_least, between, from_mapping, named, one_of
 from lumiere.text.t5 import T5Config
 from stunet.image_unet import ImageUNetConfig
 from stunet.stunet import TemporalConfig, check_num_frames
@@ -301,6 +301,7 @@ class Experiment:
     mesh: how the devices share the work.
     text: captions; None for networks without text.
     temporal: what inflation adds; needed by the video stages, absent in the image stages.
+    masks: what a conditional stunet is shown of its clips, for temporal.condition_channels=4; None if it sees only noise.
     super_resolution: needed by the ssr stages, absent in the others.
     init_from: workdir whose weights training starts from; the video stages take their frozen image network from it.
     seed: of weights, noise and data order.
@@ -317,6 +318,7 @@ class Experiment:
   mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
   text: TextConfig | None = None
   temporal: TemporalConfig | None = None
+  masks: MaskConfig | None = None
   super_resolution: SuperResolutionConfig | None = None
   init_from: str = ""
   seed: int = 0
@@ -333,6 +335,12 @@ class Experiment:
         raise ValueError(
           f"config.{field} must be {'given' if wanted else 'left out'} for stage={self.stage!r}"
         )
+    channels = self.temporal.condition_channels if self.temporal else 0
+    if channels != (CHANNELS if self.masks else 0) or (self.masks and self.stage != "stunet"):
+      raise ValueError(
+        f"config.masks and temporal.condition_channels={channels} must be given together, for stage='stunet' and as "
+        f"{CHANNELS}, or not at all"
+      )
     if (self.text is not None) != (self.model.text_dim > 0):
       raise ValueError(
         f"config.text and model.text_dim={self.model.text_dim} must be given together or not at all"
@@ -379,70 +387,3 @@ class Experiment:
   def to_json(self) -> dict[str, Any]:
     """A plain dict that `from_config` reads back."""
     return dataclasses.asdict(self)
-
-
-def from_mapping(cls: type, mapping: Mapping[str, Any], path: str):
-  """Builds the dataclass `cls`, and the dataclasses in it, from nested mappings; `path` is for messages."""
-  mapping = dict(mapping.items())
-  fields = {field.name: field for field in dataclasses.fields(cls)}
-  for name in mapping:
-    if name not in fields:
-      raise ValueError(f"{path}.{name}: no such field; there are {', '.join(fields)}")
-  for name, field in fields.items():
-    if name not in mapping and field.default is field.default_factory is dataclasses.MISSING:
-      raise ValueError(f"{path}.{name}: missing, and it has no default")
-  values = {}
-  for name, value in mapping.items():
-    section = next(
-      (t for t in _alternatives(fields[name].type) if dataclasses.is_dataclass(t)), None
-    )
-    if section is not None and isinstance(value, Mapping):
-      value = from_mapping(section, value, f"{path}.{name}")
-    values[name] = tuple(value) if isinstance(value, list) else value  # JSON has no tuples
-  try:
-    return cls(**values)
-  except ValueError as error:
-    raise ValueError(_placed(path, str(error))) from error
-  except TypeError as error:
-    raise ValueError(f"{path}: {error}") from error
-
-
-def _placed(path: str, message: str) -> str:
-  """The message with the path of what it is about in front: config.train.num_steps=0 must be ..."""
-  root, _, section = path.partition(".")
-  if message.startswith(f"{path}.") or message.startswith(f"{path}:"):
-    return message
-  return f"{root}.{message}" if message.startswith(f"{section}.") else f"{path}: {message}"
-
-
-def _alternatives(annotation) -> tuple:
-  return typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-
-
-def named(field: str, make, options: Mapping[str, Any]):
-  """`make(name, **rest)` from `options`, with errors that name the config field."""
-  options = dict(options)
-  if "name" not in options:
-    raise ValueError(f"{field}={options}: 'name' is missing")
-  try:
-    return make(options.pop("name"), **options)
-  except TypeError as error:
-    raise ValueError(f"{field}: {error}") from error
-
-
-def at_least(field: str, value, lowest):
-  """Raises ValueError unless value >= lowest."""
-  if value < lowest:
-    raise ValueError(f"{field}={value} must be {lowest} or more")
-
-
-def between(field: str, value, lowest, highest):
-  """Raises ValueError unless lowest <= value <= highest."""
-  if not lowest <= value <= highest:
-    raise ValueError(f"{field}={value} must be between {lowest} and {highest}")
-
-
-def one_of(field: str, value, accepted):
-  """Raises ValueError unless value is one of `accepted`."""
-  if value not in accepted:
-    raise ValueError(f"{field}={value!r} must be one of {', '.join(accepted)}")

@@ -2,33 +2,66 @@
 
 The denoiser is put together here, from the inside out:
 
-    model -> classifier-free guidance -> windows -> sampler
+    model -> classifier-free guidance -> windows -> known pixels -> sampler
 
 and run by a host loop around one jitted step, so that progress can be shown and the weights stay arguments of the step.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key
-from tqdm import tqdm
 
 from diffusion.guidance import classifier_free
+from diffusion.known import keep_known
 from diffusion.samplers import State, denoise_step, draw_noise
+from diffusion.schedule import alpha_sigma
+from lumiere import weights
+from lumiere.applications.masks import shown
 from lumiere.experiment import Experiment, SamplingConfig
+from lumiere.fields import between
 from lumiere.model import Conditioning, unconditional
 from lumiere.text import TEXT_KEYS
 from lumiere.text.encoders import TextEncoder
 from lumiere.text.tokenize import ByteTokenizer
+from lumiere.training.stages import Stage
 from lumiere.weights import Weights
 from multidiffusion.denoiser import windowed
 from multidiffusion.windows import plan_windows
 from ssr.augmentation import augment, upsample
 from stunet import layout
 from stunet.stunet import check_num_frames
+
+# `progress(steps, desc=title)` gives the steps back one by one: tqdm.tqdm, or what shows them elsewhere.
+Progress = Callable[..., Iterable[int]]
+
+
+class Known(NamedTuple):
+  """What is given of a clip.
+
+  Attributes:
+    video: the given pixels in [-1, 1]; what stands where the mask is 0 does not matter.
+    mask: how far each is known, in [0, 1].
+  """
+
+  video: Float[ArrayLike, "b t h w 3"]
+  mask: Float[ArrayLike, "b t h w 1"]
+
+
+class Start(NamedTuple):
+  """A clip that sampling starts from (SDEdit, Meng et al., 2022): it is noised, and only the last steps are run.
+
+  Attributes:
+    video: the clip, in [-1, 1].
+    strength: share of the steps that are run, in [0, 1]: 0 gives the clip back, 1 leaves hardly a trace of it.
+  """
+
+  video: Float[ArrayLike, "b t h w 3"]
+  strength: float
 
 
 class Generator:
@@ -118,7 +151,11 @@ class Generator:
     shape: tuple[int, ...],
     keys: Key[Array, "b"],
     sampling: SamplingConfig | None = None,
-    progress: str = "",
+    progress: Progress | None = None,
+    *,
+    known: Known | None = None,
+    start: Start | None = None,
+    per_window: tuple[str, ...] = (),
   ) -> Float[Array, "b ..."]:
     """Samples a batch.
 
@@ -127,7 +164,10 @@ class Generator:
       shape: of one example, [t h w c] or [h w c].
       keys: one an example: its noise depends on nothing else.
       sampling: how; by default as the experiment says.
-      progress: title of a progress bar; empty for none.
+      progress: wraps the steps, as `tqdm.tqdm(steps, desc=title)` does; what it raises ends the sampling.
+      known: pixels that are given.
+      start: a clip to start from in place of noise.
+      per_window: entries of the conditioning that hold one value a window of `sampling`, [n b ...].
 
     Returns:
       videos or images in [-1, 1].
@@ -137,33 +177,78 @@ class Generator:
     """
     sampling = sampling or self.experiment.sampling
     if self.experiment.is_video:
-      check_num_frames(shape[0], self.experiment.temporal.total_factor)
+      seen = min(shape[0], sampling.window or shape[0])
+      check_num_frames(seen, self.experiment.temporal.total_factor)
     sampler = sampling.make_sampler()
-    table = sampler.table(self.schedule.sampling_log_snrs(sampling.num_steps))
+    log_snrs = self.schedule.sampling_log_snrs(sampling.num_steps)
     initial_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    state = sampler.initialize(draw_noise(initial_keys, (len(keys), *shape)))
-    step = self._step(sampling)
-    for index in tqdm(range(sampling.num_steps), desc=progress, disable=not progress, leave=True):
+    noise = draw_noise(initial_keys, (len(keys), *shape))
+    first = noise
+    if start is not None:
+      between("strength", start.strength, 0, 1)
+      log_snrs = log_snrs[sampling.num_steps - round(start.strength * sampling.num_steps) :]
+      if len(log_snrs) == 1:
+        return jnp.asarray(start.video)
+      alpha, sigma = alpha_sigma(jnp.float32(log_snrs[0]))
+      first = alpha * start.video + sigma * noise
+    if known is not None:
+      conditioning = {**conditioning, "known": shown(known.video, known.mask)}
+    state = sampler.initialize(first)
+    table = sampler.table(log_snrs)
+    step = self._step(sampling, per_window)
+    steps = range(len(log_snrs) - 1)
+    for index in steps if progress is None else progress(steps, desc=self.title):
       row = {name: column[index] for name, column in table.items()}
-      state = jax.block_until_ready(step(*self._weights, state, row, conditioning, step_keys))
+      state = jax.block_until_ready(
+        step(
+          *self._weights,
+          state,
+          row,
+          conditioning,
+          step_keys,
+          known and (known.video, known.mask, noise),
+        )
+      )
     return sampler.finalize(state)
 
-  def _step(self, sampling: SamplingConfig) -> Callable:
+  def with_image(self, image: Weights, strength: float) -> "Generator":
+    """The same video model around another image model's weights, or around weights between the two.
+
+    Args:
+      image: weights of a "t2i" run of the same architecture.
+      strength: 0 keeps the frozen weights as they are, 1 takes `image`; between, both are interpolated linearly.
+    """
+    params, frozen = self._weights
+    styled = frozen
+    for source, target in Stage(self.experiment).image_prefixes.items():
+      styled = weights.merge(styled, functools.reduce(operator.getitem, source, image), target)
+    mixed = jax.tree.map(lambda own, new: (1 - strength) * own + strength * new, frozen, styled)
+    return Generator(self.experiment, self.step, self._rebuild, params, mixed, self.text_encoder)
+
+  @property
+  def title(self) -> str:
+    """What it does, for people."""
+    return "super-resolution" if self.experiment.is_super_resolution else "base video"
+
+  def _step(self, sampling: SamplingConfig, per_window: tuple[str, ...]) -> Callable:
     """The jitted sampler step; the settings are part of the program, weights and data are not."""
-    name = repr(sampling)
+    name = repr((sampling, per_window))
     if name not in self._steps:
-      self._steps[name] = jax.jit(functools.partial(self._denoise_step, sampling), donate_argnums=2)
+      step = functools.partial(self._denoise_step, sampling, per_window)
+      self._steps[name] = jax.jit(step, donate_argnums=2)
     return self._steps[name]
 
   def _denoise_step(
     self,
     sampling: SamplingConfig,
+    per_window: tuple[str, ...],
     params: Weights,
     frozen: Weights,
     state: State,
     row: Mapping[str, Any],
     conditioning: Conditioning,
     keys: Key[Array, "b"],
+    known: tuple[Array, Array, Array] | None,
   ) -> State:
     denoiser = self._rebuild(params, frozen).denoiser(self.schedule)
     if self.experiment.text:
@@ -178,8 +263,12 @@ class Generator:
         plan_windows(state.z.shape[1], sampling.window, sampling.stride),
         weights=sampling.window_weights,
         windows_per_batch=max(sampling.windows_per_batch, sharing // len(state.z)),
-        per_frame=("low_res",) if "low_res" in conditioning else (),
+        per_frame=[name for name in ("low_res", "known") if name in conditioning],
+        per_window=per_window,
       )
+    prediction = self.experiment.diffusion.prediction
+    if known is not None:
+      denoiser = keep_known(denoiser, prediction, *known)
     return denoise_step(
       denoiser,
       state,
@@ -187,6 +276,6 @@ class Generator:
       conditioning,
       keys,
       sampler=sampling.make_sampler(),
-      prediction=self.experiment.diffusion.prediction,
+      prediction=prediction,
       threshold=sampling.make_threshold(),
     )

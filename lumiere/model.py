@@ -6,6 +6,7 @@ Conditioning is a dict that every wrapper of a denoiser passes on:
     null_text, null_text_mask          what takes their place without a caption; zeros if left out
     low_res [b (t) h w c]              the upsampled, augmented condition (super-resolution)
     augmentation_level [b]             its noise level, in [0, 1] (super-resolution)
+    known [b t h w 4]                  known pixels and their mask (conditional video networks; nothing is known without)
 """
 
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from ssr.ssr_unet import SSRUNet
 from stunet import layout
 from stunet.image_unet import ImageUNet
 from stunet.inflation import freeze, inflate
+from stunet.stunet import STUNet
 
 Conditioning = Mapping[str, Array]
 Denoiser = Callable[[Array, Array, Conditioning], Array]
@@ -58,10 +60,18 @@ class Model(nnx.Module):
         levels = 1000.0 * conditioning["augmentation_level"]
         prediction = self.network(z, timesteps, conditioning["low_res"], levels, *text)
       else:
-        prediction = self.network(z, timesteps, *text)
+        prediction = self.network(self._with_known(z, conditioning), timesteps, *text)
       return prediction[..., : z.shape[-1]]
 
     return denoise
+
+  def _with_known(self, z, conditioning: Conditioning):
+    """z with what a conditional network takes behind it."""
+    channels = self.network.temporal.condition_channels if isinstance(self.network, STUNet) else 0
+    if not channels:
+      return z
+    known = conditioning.get("known", jnp.zeros((*z.shape[:-1], channels), z.dtype))
+    return jnp.concatenate([z, known], axis=-1)
 
 
 def build_model(experiment: Experiment, rngs: nnx.Rngs) -> Model:

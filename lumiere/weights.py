@@ -48,8 +48,19 @@ def split(model: nnx.Module) -> tuple[Callable[[Weights, Weights], nnx.Module], 
   return rebuild, *map(_as_tree, states)
 
 
-def merge(initialised: Weights, loaded: Weights, prefix: tuple[str, ...] = ()) -> Weights:
+def merge(
+  initialised: Weights,
+  loaded: Weights,
+  prefix: tuple[str, ...] = (),
+  may_be_new: tuple[str, ...] | None = None,
+) -> Weights:
   """Replaces the leaves of `initialised` under `prefix` by `loaded`, in the initialised leaves' dtypes.
+
+  Args:
+    initialised: the model's weights.
+    loaded: what takes their place.
+    prefix: where it goes.
+    may_be_new: a part of the model that stays as it is initialised if `loaded` lacks it; None if nothing may.
 
   Raises:
     ValueError: names leaves that are missing from `loaded`, unknown to the model, or of another shape.
@@ -57,6 +68,8 @@ def merge(initialised: Weights, loaded: Weights, prefix: tuple[str, ...] = ()) -
   target = traverse_util.flatten_dict(initialised)
   source = {prefix + path: leaf for path, leaf in traverse_util.flatten_dict(loaded).items()}
   wanted = {path for path in target if path[: len(prefix)] == prefix}
+  if may_be_new is not None:
+    wanted -= {path for path in wanted - set(source) if path[: len(may_be_new)] == may_be_new}
   reshaped = [
     f"{'/'.join(path)}: {np.shape(source[path])} loaded, {target[path].shape} expected"
     for path in sorted(wanted & set(source))

@@ -16,6 +16,7 @@ import time
 
 import numpy as np
 from absl import flags
+from tqdm import tqdm
 
 from lumiere import cli
 
@@ -154,7 +155,7 @@ def evaluate(runs: pathlib.Path, out: pathlib.Path) -> dict:
   truth = np.stack([example["video"] for example in examples])
   base = dataclasses.replace(cascade, ssr=None)
   fps = data.fps
-  small = base(captions, seed=1, progress=True)
+  small = base.generate(captions, seed=1, progress=tqdm)
   large = frames.to_uint8(
     np.asarray(upscale(cascade, frames.to_float(small), captions, cascade.ssr.experiment.sampling))
   )

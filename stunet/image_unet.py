@@ -29,7 +29,7 @@ class ImageUNetConfig:
     channels: width of each level, finest first.
     num_res_blocks: stages per level on the way down (one more on the way up): one number, or one per level.
     attention_levels: levels (0 = finest) whose stages end in attention. The middle has it if any level has.
-    in_channels: 3, or 6 with a low-resolution condition, or 7 with a masked conditioning video and its mask.
+    in_channels: 3, or 6 with a low-resolution condition.
     out_channels: 3, or 6 where the public weights also predict a variance.
     text_dim: width of the text encoder's states; 0 for a network without text.
     cross_attention_dim: the states are projected to this width before attention; None attends to them as they are.
@@ -287,11 +287,12 @@ def call(function, modules, *args, dtype, remat: bool):
   return jax.checkpoint(run)(*args) if remat else run(*args)
 
 
-def check_size(shape: tuple[int, ...], config: ImageUNetConfig):
-  """Raises ValueError unless height, width and channels of [..., h, w, c] fit the network."""
+def check_size(shape: tuple[int, ...], config: ImageUNetConfig, more_channels: int = 0):
+  """Raises ValueError unless height, width and channels of [..., h, w, c] fit the network, or what is built around it."""
   *_, height, width, channels = shape
   factor = 2**config.coarsest
   if height % factor or width % factor:
     raise ValueError(f"size {height}x{width}: height and width must be multiples of {factor}")
-  if channels != config.in_channels:
-    raise ValueError(f"{channels} channels given, in_channels={config.in_channels} expected")
+  if channels != config.in_channels + more_channels:
+    more = f" and {more_channels} more" if more_channels else ""
+    raise ValueError(f"{channels} channels given, in_channels={config.in_channels}{more} expected")

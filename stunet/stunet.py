@@ -6,7 +6,9 @@
 
 The image network runs frame by frame over (b t) images with frozen weights; only what is added here is trained
 (`inflation.py` builds one from the other). At the start, for a total temporal factor N, frames 0, N, 2N, ... of the output
-are the image network's output on those frames. With a `frames` axis in the mesh each clip is worked on by several devices
+are the image network's output on those frames. Further input channels, a masked video and its mask for one (section 4 of
+the paper), get a convolution of their own beside the frozen first one, which starts at zero: the two are one convolution of
+the wider input, and at the start nothing changes. With a `frames` axis in the mesh each clip is worked on by several devices
 (`layout.py`).
 """
 
@@ -19,7 +21,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from stunet import layout
-from stunet.blocks import ACTIVATIONS
+from stunet.blocks import ACTIVATIONS, conv3x3
 from stunet.embeddings import make_text_pool
 from stunet.image_unet import ImageUNet, call, check_size
 from stunet.temporal import AttentionInflation, ConvInflation, TemporalDown, TemporalUp
@@ -35,12 +37,14 @@ class TemporalConfig:
       too, as in a super-resolution network that sees short windows.
     head_dim: width of a temporal attention head.
     conditioned: whether the added blocks also see noise level and caption (see temporal.py; the paper draws neither).
+    condition_channels: further input channels, after the image network's: 4 for known pixels and their mask.
   """
 
   factors: tuple[int, ...]
   attention_depth: int = 1
   head_dim: int = 64
   conditioned: bool = False
+  condition_channels: int = 0
 
   def __post_init__(self):
     object.__setattr__(self, "factors", tuple(self.factors))
@@ -48,6 +52,8 @@ class TemporalConfig:
       raise ValueError(f"factors={self.factors}: each temporal factor must be 1 or 2")
     if self.attention_depth < 0:
       raise ValueError(f"attention_depth={self.attention_depth} must be 0 or more")
+    if self.condition_channels < 0:
+      raise ValueError(f"condition_channels={self.condition_channels} must be 0 or more")
 
   @property
   def total_factor(self) -> int:
@@ -78,6 +84,10 @@ class STUNet(nnx.Module):
     text_dim = config.text_dim if temporal.conditioned else 0
     # The image network's pooled caption was trained on stills: the added blocks pool their own.
     self.text_pool = make_text_pool(config, text_dim, embedding_dim, **kinds)
+    channels = temporal.condition_channels
+    self.condition_in = (
+      conv3x3(channels, config.channels[0], image.dtype, rngs, zero=True) if channels else None
+    )
 
     def inflations(level_index: int, count: int) -> list:
       width = config.channels[level_index]
@@ -123,12 +133,12 @@ class STUNet(nnx.Module):
     mask: Bool[Array, "b l"] | None = None,
     augmentation_timesteps: Float[Array, "b"] | None = None,
   ) -> Float[Array, "b t h w out"]:
-    """Predicts from noisy clips; arguments as for ImageUNet, per clip.
+    """Predicts from noisy clips; arguments as for ImageUNet, per clip, `condition_channels` after x's own channels.
 
     Raises:
       ValueError: if the number of frames is not a multiple of the total temporal factor, or the size does not fit.
     """
-    check_size(x.shape, self.image.config)
+    check_size(x.shape, self.image.config, self.temporal.condition_channels)
     check_num_frames(x.shape[1], self.temporal.total_factor)
     axes = self.frame_axes(*x.shape[1:4])
     forward = layout.over_frames_axis(functools.partial(self._forward, axes))
@@ -194,7 +204,10 @@ class STUNet(nnx.Module):
       modules, remat = (level.resample, added_level.resample), before in config.remat_levels
       return call(run, modules, h, embedding, dtype=image.dtype, remat=remat)
 
-    h = spatial(layout.gathered(image.conv_in, image.dtype), x.astype(image.dtype))
+    x, condition = jnp.split(x.astype(image.dtype), [config.in_channels], axis=-1)
+    h = spatial(layout.gathered(image.conv_in, image.dtype), x)
+    if self.condition_in is not None:
+      h += spatial(layout.gathered(self.condition_in, image.dtype), condition)
     skips = [h]
     for index, (level, added_level) in enumerate(zip(image.down, self.down, strict=True)):
       for stage, inflation in zip(level.stages, added_level.inflations, strict=True):

@@ -10,8 +10,8 @@ from fractions import Fraction
 import av
 import numpy as np
 from etils import epath
-from jaxtyping import Float, UInt8
-from PIL import Image, ImageDraw
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image, ImageDraw, ImageOps
 
 FORMATS = ("mp4", "gif", "webp", "png")
 
@@ -68,6 +68,59 @@ def decode(path: epath.PathLike) -> Iterator[tuple[float, UInt8[np.ndarray, "h w
     for frame in container.decode(video=0):
       if frame.time is not None:
         yield float(frame.time), frame.to_ndarray(format="rgb24")
+
+
+def read_video(path: epath.PathLike, fps: float | int) -> UInt8[np.ndarray, "t h w 3"]:
+  """A video file at another frame rate: frame i is what a player shows at time i / fps.
+
+  Raises:
+    ValueError: if the file cannot be read or has no frame.
+  """
+  shown, video, begin = None, [], 0.0
+  try:
+    if not epath.Path(path).is_file():
+      raise ValueError("no such file")
+    for time, frame in decode(path):
+      if shown is None:
+        begin = time
+      while shown is not None and len(video) / fps < time - begin - 1e-6:
+        video.append(shown)
+      shown = frame
+  except (ValueError, OSError, av.FFmpegError) as error:
+    raise ValueError(f"{path} cannot be read as a video: {error}") from error
+  if shown is None:
+    raise ValueError(f"{path} cannot be read as a video: it has no frame")
+  return np.stack([*video, shown])
+
+
+def read_image(path: epath.PathLike) -> UInt8[np.ndarray, "h w 3"]:
+  """A picture file, turned as its camera says.
+
+  Raises:
+    ValueError: if it is not there or no picture.
+  """
+  try:
+    with Image.open(io.BytesIO(epath.Path(path).read_bytes())) as image:
+      return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+  except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    reason = error.strerror if isinstance(error, FileNotFoundError) else "no picture in it"
+    raise ValueError(f"{path} cannot be read as a picture: {reason}") from error
+
+
+def read_mask(path: epath.PathLike, fps: float | int) -> Bool[np.ndarray, "t h w"]:
+  """A mask file, a picture (t = 1) or a video at a frame rate: True where it is white.
+
+  Raises:
+    ValueError: if it is neither.
+  """
+  try:
+    shades = read_image(path)[None]
+  except ValueError:
+    try:
+      shades = read_video(path, fps)
+    except ValueError as error:
+      raise ValueError(f"{path} cannot be read as a mask: no picture and no video in it") from error
+  return shades.mean(axis=-1) >= 128
 
 
 def write_video(path: epath.PathLike, video: UInt8[np.ndarray, "t h w 3"], fps: float | int):

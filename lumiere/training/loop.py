@@ -205,7 +205,8 @@ def initial_weights(stage: Stage, warm_start: checkpoints.Trained | None, mesh: 
   if inherited:
     return (
       rebuild,
-      weights.merge(params, warm_start.params),
+      # A conditional network may start from one that is not: its further channels start at zero.
+      weights.merge(params, warm_start.params, may_be_new=("network", "condition_in")),
       weights.merge(abstract_frozen, warm_start.frozen),
     )
   frozen = abstract_frozen
@@ -239,7 +240,7 @@ def check_same_experiment(workdir, manager: checkpoints.Checkpoints, experiment:
   if manager.latest_step is None:
     return
   before, _ = checkpoints.load_experiment(workdir)
-  for field in ("stage", "model", "temporal", "text", "diffusion", "optimizer"):
+  for field in ("stage", "model", "temporal", "masks", "text", "diffusion", "optimizer"):
     if getattr(before, field) != getattr(experiment, field):
       raise ValueError(
         f"config.{field} differs from the run in {workdir}: {getattr(experiment, field)} here, "

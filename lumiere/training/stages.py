@@ -1,7 +1,7 @@
 """The four kinds of training. A stage says which network, what trains, and how a batch becomes losses.
 
     t2i        images            text -> image                        everything trains, the text encoder too
-    stunet     videos            text -> video                        inflation trains; the t2i network is frozen
+    stunet     videos            text (and known pixels) -> video     inflation trains; the t2i network is frozen
     ssr_image  image crops       low resolution -> high resolution    everything trains
     ssr        video windows     low resolution -> high resolution    inflation trains; the ssr_image network is frozen
 
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lumiere import weights
+from lumiere.applications import masks
 from lumiere.experiment import Experiment
 from lumiere.model import Model, build_model, drop_text
 from ssr.augmentation import augment, degrade, upsample
@@ -71,6 +72,7 @@ class Stage:
     experiment = self.experiment
     x = batch["video" if experiment.is_video else "image"]
     text_key, crop_key, condition_key, loss_key = jax.random.split(key, 4)
+    mask_key = jax.random.fold_in(key, 4)
     conditioning = model.encode_text(batch)
     if experiment.text:
       if experiment.text.null == "empty" and "null_text" not in conditioning:
@@ -84,6 +86,9 @@ class Stage:
       if config.crop:
         x = random_crop(x, config.crop, config.factor, crop_key)
       conditioning |= self.low_res_conditioning(x, condition_key)
+    if experiment.masks:
+      mask = masks.draw_masks(experiment.masks, mask_key, x.shape)
+      conditioning |= {"known": masks.shown(x, mask)}
     schedule = experiment.diffusion.make_schedule()
     objective = experiment.diffusion.make_objective()
     return objective.losses(model.denoiser(schedule), schedule, x, loss_key, conditioning)

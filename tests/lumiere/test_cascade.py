@@ -39,26 +39,32 @@ def test_the_image_network_is_the_same_after_training_bit_for_bit(runs, video, i
 
 
 def test_prompts_become_videos_the_same_ones_each_time(cascade):
-  videos = cascade(PROMPTS, seed=3)
+  videos = cascade.generate(PROMPTS, seed=3)
   assert videos.shape == (2, 8, 32, 32, 3) and videos.dtype == np.uint8
-  np.testing.assert_array_equal(videos, cascade(PROMPTS, seed=3))
-  assert (videos != cascade(PROMPTS, seed=4)).any()
+  np.testing.assert_array_equal(videos, cascade.generate(PROMPTS, seed=3))
+  assert (videos != cascade.generate(PROMPTS, seed=4)).any()
 
 
 def test_a_video_does_not_depend_on_the_others_of_its_batch(cascade):
-  together = cascade(PROMPTS, seed=3).astype(int)
-  alone = cascade(PROMPTS[1:], seed=3, first_index=1)
+  together = cascade.generate(PROMPTS, seed=3).astype(int)
+  alone = cascade.generate(PROMPTS[1:], seed=3, first_index=1)
   # Another batch size is another program: rounding may differ.
   assert abs(together[1] - alone[0]).max() <= 1
 
 
 def test_without_super_resolution_videos_keep_the_base_size(cascade):
-  assert dataclasses.replace(cascade, ssr=None)(PROMPTS).shape == (2, 8, 8, 8, 3)
+  assert dataclasses.replace(cascade, ssr=None).generate(PROMPTS).shape == (2, 8, 8, 8, 3)
 
 
 def test_videos_longer_than_trained_and_windows_longer_than_the_video(cascade):
   sampling = dataclasses.replace(cascade.ssr.experiment.sampling, window=64, stride=48)
-  assert cascade(PROMPTS[:1], num_frames=12, ssr_sampling=sampling).shape == (1, 12, 32, 32, 3)
+  assert cascade.generate(PROMPTS[:1], num_frames=12, ssr_sampling=sampling).shape == (
+    1,
+    12,
+    32,
+    32,
+    3,
+  )
 
 
 def test_super_resolution_in_windows_takes_any_length(cascade):
@@ -73,13 +79,13 @@ def test_what_does_not_fit_is_refused(runs, cascade):
   with pytest.raises(checkpoints.CheckpointError, match="'ssr_image'.*'ssr'"):
     Cascade.restore(runs["stunet"], runs["ssr_image"])
   with pytest.raises(ValueError, match="num_frames=7 must be a multiple of 2.*6 or 8 would do"):
-    cascade(PROMPTS, num_frames=7)
+    cascade.generate(PROMPTS, num_frames=7)
   with pytest.raises(ValueError, match="no prompt"):
-    cascade([])
-  with pytest.raises(ValueError, match="list of strings"):
-    cascade("a red circle rests on black")
+    cascade.generate([])
+  with pytest.raises(ValueError, match="must be a list"):
+    cascade.generate("a red circle rests on black")
   with pytest.raises(ValueError, match="blank"):
-    cascade(["  "])
+    cascade.generate(["  "])
 
 
 def test_a_generator_says_what_it_is(runs):

@@ -69,7 +69,7 @@ def test_from_files_to_a_video(root, config):
     Cascade.restore(root / "run")(["a red circle"])
   cascade = Cascade.restore(root / "run", text_encoder=root / "text")
   settings = experiment.sampling.__class__(sampler="ddim", num_steps=2, guidance_scale=3.0)
-  videos = cascade(["a red circle", "a blue square"], sampling=settings)
+  videos = cascade.generate(["a red circle", "a blue square"], sampling=settings)
   assert videos.shape == (2, 4, 16, 16, 3)
   assert (videos[0] != videos[1]).any()
 

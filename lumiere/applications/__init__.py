@@ -1,0 +1,1 @@
+"""What one conditional model is used for: animate, fill, edit, extend, restyle."""

@@ -1,0 +1,132 @@
+"""What a user gives of a clip, as pixels and a mask: pictures at chosen frames, a video with a hole, a region that moves.
+
+Everything is fitted to the cascade's square frames in the same way, its middle cropped and each pixel averaged over its area,
+so that a mask stays where it was drawn. What is wholly known is returned as it was fitted, bit for bit.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from lumiere.applications import masks
+from lumiere.data import frames
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+  """Part of a clip.
+
+  Attributes:
+    video: frames at the cascade's resolution; what stands where the mask is 0 does not matter.
+    mask: how far each pixel is known, in [0, 1].
+  """
+
+  video: UInt8[np.ndarray, "t h w 3"]
+  mask: Float[np.ndarray, "t h w"]
+
+  def reduced(self, size: int) -> "Given":
+    """The same for smaller frames; what is known only in part there counts as unknown."""
+    if self.video.shape[1] == size:
+      return self
+    video = fit_video(self.video, size)
+    return Given(video, masks.reduce(self.mask, size))
+
+  def put_into(self, video: UInt8[np.ndarray, "t h w 3"]) -> UInt8[np.ndarray, "t h w 3"]:
+    """`video` with what is wholly known as it is."""
+    return np.where(self.mask[..., None] == 1, self.video, video)
+
+
+def fit_video(video: UInt8[np.ndarray, "t h w 3"], size: int) -> UInt8[np.ndarray, "t s s 3"]:
+  """Middle square, area-averaged to `size`."""
+  square = frames.center_crop(video, min(video.shape[1:3]))
+  if square.shape[1] == size:
+    return square
+  return frames.to_uint8(frames.area_resize(frames.to_float(square), size))
+
+
+def fit_mask(mask: np.ndarray, size: int) -> Float[np.ndarray, "t s s"]:
+  """The same for a mask [t h w]: 1 only where all of the area is."""
+  square = frames.center_crop(mask[..., None].astype(np.float32), min(mask.shape[1:3]))
+  shares = frames.area_resize(square, size)[..., 0]
+  return (shares > 1 - 1e-4).astype(np.float32)
+
+
+def keyframes(
+  images: Sequence[UInt8[np.ndarray, "_h _w 3"]], at: Sequence[int], num_frames: int, size: int
+) -> Given:
+  """Pictures at frames `at`; -1 is the last frame.
+
+  Raises:
+    ValueError: if there are not as many pictures as frames, or a frame is outside the clip or named twice.
+  """
+  if len(images) != len(at) or not len(at):
+    raise ValueError(f"{len(images)} pictures for {len(at)} keyframes: one each is needed")
+  places = [_place(frame, num_frames) for frame in at]
+  if len(set(places)) < len(places):
+    raise ValueError(f"keyframes {', '.join(map(str, at))}: two pictures for one frame")
+  video = np.zeros((num_frames, size, size, 3), np.uint8)
+  mask = np.zeros((num_frames, size, size), np.float32)
+  for image, place in zip(images, places, strict=True):
+    video[place], mask[place] = fit_video(image[None], size)[0], 1
+  return Given(video, mask)
+
+
+def _place(frame: int, num_frames: int) -> int:
+  if not -num_frames <= frame < num_frames:
+    raise ValueError(
+      f"keyframe {frame} is outside the clip: its {num_frames} frames are 0 to {num_frames - 1}"
+    )
+  return frame % num_frames
+
+
+def cinemagraph(
+  image: UInt8[np.ndarray, "h w 3"],
+  moving: Bool[np.ndarray, "mh mw"],
+  num_frames: int,
+  size: int,
+  soft_edge: int = 0,
+) -> Given:
+  """A picture of which only the region `moving` changes: the picture at every frame, all of it known at the first."""
+  check_same_size("mask", moving.shape, image.shape[:2])
+  video = np.repeat(fit_video(image[None], size), num_frames, axis=0)
+  still = masks.soften(fit_mask(~moving[None], size), soft_edge)
+  mask = np.repeat(still, num_frames, axis=0)
+  mask[0] = 1
+  return Given(video, mask)
+
+
+def with_hole(
+  video: UInt8[np.ndarray, "t h w 3"],
+  new: Bool[np.ndarray, "#t mh mw"],
+  size: int,
+  soft_edge: int = 0,
+) -> Given:
+  """A video of which `new` is to be made."""
+  check_same_size("mask", new.shape[1:], video.shape[1:3])
+  if len(new) not in (1, len(video)):
+    raise ValueError(f"the mask has {len(new)} frames, the video {len(video)}: 1 or as many needed")
+  known = masks.soften(fit_mask(~new, size), soft_edge)
+  return Given(fit_video(video, size), np.broadcast_to(known, (len(video), size, size)).copy())
+
+
+def beginning(video: UInt8[np.ndarray, "t h w 3"], num_frames: int, size: int) -> Given:
+  """A clip whose first frames are those of `video`.
+
+  Raises:
+    ValueError: if that leaves nothing to make.
+  """
+  if len(video) >= num_frames:
+    raise ValueError(
+      f"num_frames={num_frames} must be more than the {len(video)} frames that are given"
+    )
+  return keyframes(list(video), range(len(video)), num_frames, size)
+
+
+def check_same_size(name: str, ours: Sequence[int], theirs: Sequence[int]):
+  """Raises ValueError unless a mask is as large as what it is for."""
+  if tuple(ours) != tuple(theirs):
+    raise ValueError(
+      f"the {name} has {ours[1]}x{ours[0]} pixels, but what it is for has {theirs[1]}x{theirs[0]}"
+    )

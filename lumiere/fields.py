@@ -1,0 +1,74 @@
+"""Nested mappings -> dataclasses, and checks of fields, with errors that name the field, its value and what is accepted."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+
+def from_mapping(cls: type, mapping: Mapping[str, Any], path: str):
+  """Builds the dataclass `cls`, and the dataclasses in it, from nested mappings; `path` is for messages."""
+  mapping = dict(mapping.items())
+  fields = {field.name: field for field in dataclasses.fields(cls)}
+  for name in mapping:
+    if name not in fields:
+      raise ValueError(f"{path}.{name}: no such field; there are {', '.join(fields)}")
+  for name, field in fields.items():
+    if name not in mapping and field.default is field.default_factory is dataclasses.MISSING:
+      raise ValueError(f"{path}.{name}: missing, and it has no default")
+  values = {}
+  for name, value in mapping.items():
+    section = next(
+      (t for t in _alternatives(fields[name].type) if dataclasses.is_dataclass(t)), None
+    )
+    if section is not None and isinstance(value, Mapping):
+      value = from_mapping(section, value, f"{path}.{name}")
+    values[name] = tuple(value) if isinstance(value, list) else value  # JSON has no tuples
+  try:
+    return cls(**values)
+  except ValueError as error:
+    raise ValueError(_placed(path, str(error))) from error
+  except TypeError as error:
+    raise ValueError(f"{path}: {error}") from error
+
+
+def _placed(path: str, message: str) -> str:
+  """The message with the path of what it is about in front: config.train.num_steps=0 must be ..."""
+  root, _, section = path.partition(".")
+  if message.startswith(f"{path}.") or message.startswith(f"{path}:"):
+    return message
+  return f"{root}.{message}" if message.startswith(f"{section}.") else f"{path}: {message}"
+
+
+def _alternatives(annotation) -> tuple:
+  return typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+
+
+def named(field: str, make, options: Mapping[str, Any]):
+  """`make(name, **rest)` from `options`, with errors that name the config field."""
+  options = dict(options)
+  if "name" not in options:
+    raise ValueError(f"{field}={options}: 'name' is missing")
+  try:
+    return make(options.pop("name"), **options)
+  except TypeError as error:
+    raise ValueError(f"{field}: {error}") from error
+
+
+def at_least(field: str, value, lowest):
+  """Raises ValueError unless value >= lowest."""
+  if value < lowest:
+    raise ValueError(f"{field}={value} must be {lowest} or more")
+
+
+def between(field: str, value, lowest, highest):
+  """Raises ValueError unless lowest <= value <= highest."""
+  if not lowest <= value <= highest:
+    raise ValueError(f"{field}={value} must be between {lowest} and {highest}")
+
+
+def one_of(field: str, value, accepted):
+  """Raises ValueError unless value is one of `accepted`."""
+  if value not in accepted:
+    raise ValueError(f"{field}={value!r} must be one of {', '.join(accepted)}")
