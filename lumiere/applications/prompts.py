@@ -22,7 +22,7 @@ def timed(prompt: Prompt) -> dict[int, str]:
 
 def check_prompts(prompts: Sequence[Prompt], num_frames: int):
   """Raises ValueError unless there are prompts, none is blank, and timed ones begin at 0 and within the clip."""
-  if isinstance(prompts, str | Mapping):
+  if isinstance(prompts, str):
     raise ValueError(f"prompts={prompts!r} must be a list, one entry a video")
   if not len(prompts):
     raise ValueError("there is no prompt")
