@@ -38,12 +38,12 @@ def main():
     for a, b, shape, other, verb, ground in (
       ("red", "blue", "circle", "square", "bounces fast", "black"),
       ("green", "magenta", "square", "circle", "moves left slowly", "black"),
-      ("yellow", "cyan", "triangle", "square", "stays still", "navy"),
+      ("yellow", "cyan", "triangle", "square", "bounces fast", "navy"),
       ("white", "red", "circle", "triangle", "grows slowly", "gray"),
       ("cyan", "yellow", "square", "circle", "moves right slowly", "black"),
       ("magenta", "green", "circle", "square", "bounces slowly", "navy"),
       ("blue", "white", "square", "triangle", "moves up slowly", "gray"),
-      ("red", "cyan", "circle", "circle", "stays still", "black"),
+      ("red", "cyan", "circle", "circle", "grows quickly", "black"),
       ("yellow", "blue", "square", "square", "moves down slowly", "gray"),
       ("green", "red", "triangle", "circle", "orbits clockwise slowly", "black"),
     )

@@ -304,7 +304,8 @@ class Cascade:
     changing = any(len(timed(prompt)) > 1 for prompt in prompts)
     sampling = sampling or experiment.sampling
     if changing or (long and num_frames > self.num_frames):
-      sampling = in_windows(self.base, sampling)
+      # More windows over each frame when prompts change: the fade from one to the next is longer.
+      sampling = in_windows(self.base, sampling, 4 if changing else 2)
     low = experiment.data.resolution
     base_keys, ssr_keys = jax.vmap(jax.random.split, out_axes=1)(
       example_keys(seed, first_index, len(prompts))
@@ -374,20 +375,30 @@ def condition(
     return dict(generator.encode([timed(prompt)[0] for prompt in prompts])), ()
   plan = plan_windows(num_frames, sampling.window, sampling.stride)
   rows = of_windows(prompts, plan)
-  states = generator.encode([text for row in rows for text in row])
-  shape = (len(rows), len(prompts))
-  return {name: x.reshape(*shape, *x.shape[1:]) for name, x in states.items()}, tuple(states)
+  texts = sorted({text for row in rows for shares in row for text in shares})
+  states = generator.encode(texts)
+  shares = np.array([[[each.get(text, 0.0) for text in texts] for each in row] for row in rows])
+  mix = lambda x: jnp.einsum("nbk,k...->nb...", jnp.asarray(shares, x.dtype), x)
+  mixed = {}
+  for name, x in states.items():
+    if x.dtype == bool:  # which states are tokens: of any of the prompts
+      mixed[name] = mix(x.astype(jnp.float32)) > 0
+    elif generator.experiment.model.attends_to_padding:
+      mixed[name] = mix(x)
+    else:
+      mixed[name] = mix(x * states[f"{name}_mask"][..., None])
+  return mixed, tuple(mixed)
 
 
-def in_windows(generator: Generator, sampling: SamplingConfig) -> SamplingConfig:
-  """The settings with windows: the given ones, or of the length that the network was trained on, half overlapping."""
+def in_windows(generator: Generator, sampling: SamplingConfig, coverage: int = 2) -> SamplingConfig:
+  """The settings with windows: the given ones, or of the trained length, so many of them over each frame."""
   if sampling.window:
     return sampling
   experiment = generator.experiment
   length = experiment.data.num_frames
   check_num_frames(length, experiment.temporal.total_factor)
   return dataclasses.replace(
-    sampling, window=length, stride=max(1, length // 2), window_weights="tapered"
+    sampling, window=length, stride=max(1, length // coverage), window_weights="tapered"
   )
 
 

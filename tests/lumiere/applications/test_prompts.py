@@ -1,5 +1,6 @@
 """Prompts along time: read, checked, and given to windows."""
 
+import numpy as np
 import pytest
 
 from lumiere.applications import prompts
@@ -19,8 +20,22 @@ def test_timed_prompts_are_one_video_and_plain_ones_many():
 def test_a_window_carries_the_prompt_at_its_middle():
   plan = plan_windows(32, 8, 4)
   rows = prompts.of_windows([{0: "a", 16: "b"}, "c"], plan)
-  assert [row[0] for row in rows] == ["a"] * 4 + ["b"] * 3  # starts 0, 4, ... 24; middles 3.5, ...
-  assert {row[1] for row in rows} == {"c"}
+  shares = [
+    row[0].get("b", 0.0) for row in rows
+  ]  # middles 3.5, 7.5, ... 27.5; the fade from 12 to 20
+  np.testing.assert_allclose(shares, [0, 0, 0, 7 / 16, 15 / 16, 1, 1])
+  assert all(sum(row[0].values()) == pytest.approx(1) for row in rows)
+  assert all(row[1] == {"c": 1.0} for row in rows)
+
+
+def test_a_prompt_that_comes_back():
+  rows = prompts.of_windows([{0: "a", 16: "b", 32: "a"}], plan_windows(48, 8, 4))
+  shares = np.array([[row[0].get(text, 0.0) for text in "ab"] for row in rows])
+  np.testing.assert_allclose(shares.sum(axis=1), 1)
+  np.testing.assert_allclose(
+    shares, shares[::-1], atol=0.13
+  )  # middles are not placed evenly about 24
+  assert shares[0].tolist() == shares[-1].tolist() == [1, 0] and shares[:, 1].max() == 1
 
 
 def test_a_prompt_without_a_window_is_refused():
