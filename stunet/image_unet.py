@@ -175,12 +175,14 @@ class ImageUNet(nnx.Module):
     self.time_embedding = embedding()
     self.augmentation_embedding = embedding() if config.augmentation_embedding else None
     sizes = (config.text_dim, config.cross_attention_dim)
-    self.clip = self.text_pool = self.text_projection = None
-    if config.text_pool == "clip":
-      self.clip = ClipContext(*sizes, config.embedding_dim, config.image_tokens, **kinds)
-    else:
-      self.text_pool = make_text_pool(config, config.text_dim, config.embedding_dim, **kinds)
-      self.text_projection = nnx.Linear(*sizes, **kinds) if all(sizes) else None
+    clip = config.text_pool == "clip"
+    self.clip = (
+      ClipContext(*sizes, config.embedding_dim, config.image_tokens, **kinds) if clip else None
+    )
+    self.text_pool = (
+      None if clip else make_text_pool(config, config.text_dim, config.embedding_dim, **kinds)
+    )
+    self.text_projection = nnx.Linear(*sizes, **kinds) if all(sizes) and not clip else None
 
     self.conv_in = conv3x3(config.in_channels, widths[0], dtype, rngs)
     skips, c = [widths[0]], widths[0]

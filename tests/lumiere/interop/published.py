@@ -83,7 +83,7 @@ ADM_DOWN, ADM_UP = {2}, {1}
 # Karlo's decoder, made small; in diffusers' folders the text has a part of its own.
 KARLO = ImageUNetConfig(
   channels=(32, 64), num_res_blocks=1, attention_levels=(1,), out_channels=6, text_dim=24,
-  cross_attention_dim=40, text_norm="none", text_pool="clip", image_tokens=2, head_dim=16,
+  cross_attention_dim=40, text_norm="none", text_pool="clip", image_tokens=3, head_dim=16,
 )  # fmt: skip
 KARLO_DECODER = dict(
   sample_size=16, in_channels=3, out_channels=6, block_out_channels=[32, 64], layers_per_block=1,
@@ -94,7 +94,7 @@ KARLO_DECODER = dict(
   resnet_time_scale_shift="scale_shift",
 )  # fmt: skip
 KARLO_TEXT = dict(
-  clip_extra_context_tokens=2, clip_embeddings_dim=24, time_embed_dim=128, cross_attention_dim=40
+  clip_extra_context_tokens=3, clip_embeddings_dim=24, time_embed_dim=128, cross_attention_dim=40
 )
 # IF-II as DeepFloyd's own code describes it, made small.
 IF_PARAMS = dict(

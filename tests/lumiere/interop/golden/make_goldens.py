@@ -97,7 +97,7 @@ def karlo(shapes, timesteps, normal) -> dict[str, np.ndarray]:
   )  # fmt: skip
   output = unet(
     x, timesteps, attended, class_labels=vector,
-    attention_mask=F.pad(mask[:, 2:], (2, 0), value=True),
+    attention_mask=F.pad(mask[:, 2:], (3, 0), value=True),
   ).sample  # fmt: skip
 
   shapes["karlo_own"] = adm_shapes(KARLO, "model.")
