@@ -211,6 +211,7 @@ def from_diffusers_unet(
       text_dim=config.get("encoder_hid_dim") or width,
       cross_attention_dim=width if config.get("encoder_hid_dim") else None,
       text_pool="attention" if config.get("addition_embed_type") else "none",
+      pool_heads=config.get("addition_embed_type_num_heads", 64),
       attends_to_padding=True,
     )
   return ImageUNetConfig(
@@ -221,7 +222,6 @@ def from_diffusers_unet(
     out_channels=config["out_channels"],
     **text,
     text_norm="group" if config.get("cross_attention_norm") else "none",
-    pool_heads=config.get("addition_embed_type_num_heads", 64),
     self_attention=not only_text,
     head_dim=head_dim,
     embedding_dim=config.get("time_embedding_dim") or 4 * config["block_out_channels"][0],

@@ -108,7 +108,7 @@ def test_deepfloyds_own_folder_predicts_what_the_reference_predicts(golden, tmp_
 )
 def test_a_config_of_deepfloyds_that_we_lack_is_refused(change, message, tmp_path):
   write_if(tmp_path / "own", IF_PARAMS | change)
-  with pytest.raises(ValueError, match=rf"config.yml.*{message}"):
+  with pytest.raises(ValueError, match=rf"(?s)config.yml.*{message}"):
     convert.convert(tmp_path / "own", tmp_path / "run")
 
 
