@@ -250,7 +250,8 @@ class Generator:
     keys: Key[Array, "b"],
     known: tuple[Array, Array, Array] | None,
   ) -> State:
-    denoiser = self._rebuild(params, frozen).denoiser(self.schedule)
+    model = self._rebuild(params, frozen)
+    denoiser = model.denoiser(self.schedule, variance=sampling.variance == "learned")
     if self.experiment.text:
       denoiser = classifier_free(
         denoiser, unconditional, sampling.guidance_scale, sampling.guidance_rescale
