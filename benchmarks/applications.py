@@ -16,8 +16,8 @@ _WORKDIR = flags.DEFINE_string(
 _SSR_WORKDIR = flags.DEFINE_string(
   "ssr_workdir", "runs/ssr_tiny", "Workdir of the ssr run; empty: base only."
 )
-_NUM_CLIPS = flags.DEFINE_integer("num_clips", 64, "Held-out clips for each measurement.")
-_NUM_LONG = flags.DEFINE_integer("num_long", 8, "Clips of eight times the length.")
+_NUM_CLIPS = flags.DEFINE_integer("num_clips", 32, "Held-out clips for each measurement.")
+_NUM_LONG = flags.DEFINE_integer("num_long", 4, "Clips of eight times the length.")
 _GUIDANCE = flags.DEFINE_float("guidance_scale", None, "Of the base; default: as its config says.")
 _ONLY = flags.DEFINE_list("only", [], "Names of measurements; default: all.")
 

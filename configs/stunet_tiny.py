@@ -16,6 +16,6 @@ def get_config() -> ConfigDict:
   config.temporal = dict(factors=(2, 2), attention_depth=1, head_dim=16, conditioned=True)
   config.data = common.tiny_clips(num_frames=16, resolution=16)
   config.optimizer = common.tiny_optimizer(2e-3)
-  config.train.update(num_steps=700, batch_size=8, checkpoint_every=350)
+  config.train.update(num_steps=500, batch_size=8, checkpoint_every=250)
   config.sampling.guidance_scale = 4.0
   return config

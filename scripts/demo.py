@@ -62,7 +62,7 @@ def main():
     if (
       name == "stunet_masked_tiny"
     ):  # enough to see it work; its figures in the README are of the whole training
-      command.append("--config.train.num_steps=300")
+      command.append("--config.train.num_steps=250")
     if name == "t2i_style_tiny":
       if not (out / "pictures").exists():
         style_pictures.draw(out / "pictures")
