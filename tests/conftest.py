@@ -26,4 +26,4 @@ def pytest_unconfigure(config):
     shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
-from tests.lumiere.training.runs import runs, video_files  # noqa: E402, F401  (imports JAX)
+from tests.lumiere.training.runs import masked_run, runs, style_run, video_files  # noqa: E402, F401  (imports JAX)

@@ -40,3 +40,23 @@ def runs(video_files, tmp_path_factory):
     config = micro_config(stage, root / "data", root / parent if parent else "", **settings)
     loop.train(on_folder(config, video_files), root / stage)
   return {path.name: path for path in root.iterdir()}
+
+
+@pytest.fixture(scope="session")
+def masked_run(runs, video_files, tmp_path_factory):
+  """Workdir of a conditional base, trained for two steps from the unconditional one."""
+  workdir = tmp_path_factory.mktemp("masked") / "masked"
+  config = micro_config("stunet", runs["stunet"].parent / "data", runs["stunet"], num_steps=2)
+  config.temporal.condition_channels = 4
+  config.masks = dict(shares=dict(none=1, first_frame=1))
+  loop.train(on_folder(config, video_files), workdir)
+  return workdir
+
+
+@pytest.fixture(scope="session")
+def style_run(runs, video_files, tmp_path_factory):
+  """Workdir of an image model, trained for two steps more than the base's own."""
+  workdir = tmp_path_factory.mktemp("style") / "style"
+  config = micro_config("t2i", runs["t2i"].parent / "data", runs["t2i"], num_steps=2)
+  loop.train(on_folder(config, video_files), workdir)
+  return workdir
