@@ -198,25 +198,28 @@ def served(studio: Studio, host: str, port: int | None) -> Iterator[gr.Blocks]:
   with tempfile.TemporaryDirectory(prefix="lumiere_web_") as folder:
     os.environ["GRADIO_TEMP_DIR"] = folder
     page = build(studio).queue(max_size=16, api_open=False)
-    page.launch(
-      server_name=host,
-      server_port=port,
-      share=False,
-      inbrowser=False,
-      prevent_thread_lock=True,
-      quiet=True,
-      show_error=True,
-      max_file_size=studios.MAX_UPLOAD,
-      state_session_capacity=64,
-      footer_links=[],
-      run_history=False,
-      enable_monitoring=False,
-      ssr_mode=False,
-      mcp_server=False,
-      pwa=False,
-      theme=gr.themes.Soft(font=FAMILY, font_mono=("ui-monospace", "monospace")),
-      css=CSS,
-    )
+    try:
+      page.launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        inbrowser=False,
+        prevent_thread_lock=True,
+        quiet=True,
+        show_error=True,
+        max_file_size=studios.MAX_UPLOAD,
+        state_session_capacity=64,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+        theme=gr.themes.Soft(font=FAMILY, font_mono=("ui-monospace", "monospace")),
+        css=CSS,
+      )
+    except OSError as error:
+      raise OSError(f"--host={host} --port={port} cannot be listened on: is it in use?") from error
     try:
       yield page
     finally:

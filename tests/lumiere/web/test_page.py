@@ -1,6 +1,8 @@
 """The page in a real browser: a video from text, an animated picture, a bad upload, a cancelled order."""
 
+import functools
 import shutil
+import socket
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from lumiere import Cascade
 from lumiere.data import frames
 from lumiere.web import page as pages
 from lumiere.web.studio import Studio
+from tests.command_line import assert_one_line, run
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -24,6 +27,24 @@ def test_the_theme_and_the_page_ask_for_nothing_from_outside(runs):
   assert not page.analytics_enabled
   labels = {block.label: block for block in page.blocks.values() if hasattr(block, "label")}
   assert not labels["Picture to animate"].visible and not labels["Style strength"].visible
+
+
+def test_what_cannot_be_served_is_said(runs, tmp_path, monkeypatch, capsys):
+  serve = functools.partial(run, monkeypatch, capsys, "lumiere/web/__main__.py")
+  workdir = f"--workdir={runs['stunet']}"
+  assert_one_line(serve(), "--workdir is missing")
+  assert_one_line(serve(f"--workdir={tmp_path / 'none'}"), "none", "does not exist")
+  assert_one_line(serve(workdir, f"--style={runs['ssr_image']}"), "'ssr_image'", "'t2i'")
+  assert_one_line(serve(workdir, "--port=0"), "--port")
+  with socket.create_server(("127.0.0.1", 0)) as taken:
+    port = taken.getsockname()[1]
+    assert_one_line(serve(workdir, f"--port={port}"), "--host=127.0.0.1", f"--port={port}", "use")
+
+
+def test_messages_are_text_not_markup():
+  assert "&lt;b&gt;" in pages.failed(ValueError("<b>\nis no picture"))
+  with pytest.raises(ValueError, match="the seed must be a whole number"):
+    pages.whole("seed", None)
 
 
 @pytest.fixture(scope="module")
