@@ -4,6 +4,7 @@ import contextlib
 import html
 import os
 import pathlib
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -92,7 +93,7 @@ def build(studio: Studio) -> gr.Blocks:
 
   def cancel(request: gr.Request):
     studio.cancel(request.session_hash)
-    return said("Cancelled.")
+    return None, None, said("Cancelled.")
 
   def leave(request: gr.Request):
     studio.cancel(request.session_hash)
@@ -176,13 +177,14 @@ def build(studio: Studio) -> gr.Blocks:
     found = [upload, picture, canvas, message]
     upload.upload(read, upload, found, **private)
     gr.on([upload.clear, canvas.clear], forget, None, found[:-1], **private)
+    shown = [video, xt, message]
     asked = [prompt, picture, canvas, strength, seed, count, steps]
     made = gr.on(
-      [make.click, prompt.submit], run, asked, [video, xt, message],
+      [make.click, prompt.submit], run, asked, shown,
       api_visibility="private", concurrency_limit=1, trigger_mode="once", show_progress_on=video,
     )  # fmt: skip
     # Two listeners: the first stops what is being made, the second takes out of the queue what waits there.
-    stop.click(cancel, None, message, queue=False, **private)
+    stop.click(cancel, None, shown, queue=False, **private)
     stop.click(None, cancels=[made])
     page.unload(leave)  # who closes the page waits for nothing
   return page
@@ -199,6 +201,8 @@ def served(studio: Studio, host: str, port: int | None) -> Iterator[gr.Blocks]:
     os.environ["GRADIO_TEMP_DIR"] = folder
     page = build(studio).queue(max_size=16, api_open=False)
     try:
+      if port is not None:  # Gradio would leave its own attempt open
+        socket.create_server((host, port)).close()
       page.launch(
         server_name=host,
         server_port=port,
