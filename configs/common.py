@@ -88,11 +88,12 @@ def mask_shares() -> ConfigDict:
   return ConfigDict(
     dict(
       none=0.15,
-      first_frame=0.25,
+      first_frame=0.2,
       first_and_last=0.1,
       any_frames=0.1,
-      box=0.1,
+      box=0.05,
       tube=0.1,
+      hole=0.1,
       border=0.1,
       still_region=0.1,
     )

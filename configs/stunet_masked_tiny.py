@@ -16,5 +16,5 @@ def get_config() -> ConfigDict:
   config.temporal.condition_channels = 4
   config.masks = dict(shares=common.mask_shares())
   config.optimizer = common.tiny_optimizer(2e-3)
-  config.train.update(num_steps=400, checkpoint_every=200)
+  config.train.update(num_steps=1500, checkpoint_every=250)
   return config

@@ -26,7 +26,8 @@ def classifier_free(
   """Guides a denoiser; one call of it sees both halves, so a step costs one call of twice the batch.
 
   Args:
-    denoiser: predicts eps, v or x0: all three are linear in each other, so (1) is the same for all.
+    denoiser: predicts eps, v or x0: all three are linear in each other, so (1) is the same for all. Further channels,
+      where it predicts a variance too, are the conditional prediction's.
     unconditional: takes the condition out of a conditioning of the same structure.
     guidance_scale: w >= 0. 1 calls the denoiser once with the condition, 0 once without.
     rescale: in [0, 1].
@@ -47,11 +48,14 @@ def classifier_free(
     pairs = (z, log_snr, conditioning), (z, log_snr, unconditional(conditioning))
     both = jax.tree.map(lambda *halves: jnp.concatenate(halves), *pairs)
     with_condition, without = jnp.split(denoiser(*both), 2)
+    channels = z.shape[-1]
+    variance = with_condition[..., channels:]
+    with_condition, without = with_condition[..., :channels], without[..., :channels]
     out = without + guidance_scale * (with_condition - without)
     if rescale:
       ratio = expand_like(_spread(with_condition) / _spread(out), out)
       out = out * (1 + rescale * (ratio - 1))
-    return out
+    return jnp.concatenate([out, variance], axis=-1)
 
   return guided
 

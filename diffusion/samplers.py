@@ -10,6 +10,7 @@ With alpha_{t|s} = alpha_t / alpha_s and sigma_{t|s}^2 = sigma_t^2 - alpha_{t|s}
     DDPM (Ho et al., 2020; ancestral, of the posterior q(z_s | z_t, x0))
         a = alpha_s sigma_{t|s}^2 / sigma_t^2,   b = alpha_{t|s} sigma_s^2 / sigma_t^2,
         c^2 = (sigma_{t|s}^2 sigma_s^2 / sigma_t^2)^(1 - gamma) (sigma_{t|s}^2)^gamma                               (2)
+        where gamma is one number, or comes with the prediction, one for each value (Nichol & Dhariwal, 2021, equation 15)
     DDIM (Song et al., 2021)
         c^2 = eta^2 sigma_s^2 / sigma_t^2 (1 - alpha_{t|s}^2),   b = sqrt(sigma_s^2 - c^2) / sigma_t,
         a = alpha_s - b alpha_t                                                                                     (3)
@@ -33,7 +34,8 @@ from diffusion.objective import Denoiser, convert
 from diffusion.schedule import Schedule
 from diffusion.thresholding import Threshold, static
 
-# One row of (1) for each step: "log_snr", "x0", "x0_previous", "z", "noise" and "index", float32 but for the last.
+# One row of (1) for each step: "log_snr", "x0", "x0_previous", "z", "noise", "noise_ratio" (by which the noise of the
+# larger variance exceeds "noise") and "index", float32 but for the last.
 Table = dict[str, np.ndarray]
 
 
@@ -55,7 +57,7 @@ class Sampler:
   """Equation (1): `initialize`, `update` for every row of `table`, `finalize`."""
 
   def coefficients(self, log_snrs: Float64[np.ndarray, "n"]) -> dict[str, np.ndarray]:
-    """Coefficients of (1) for the steps between consecutive levels; those left out are 0."""
+    """Coefficients of (1) for the steps between consecutive levels; those left out add nothing."""
     raise NotImplementedError
 
   @property
@@ -66,8 +68,12 @@ class Sampler:
   def table(self, log_snrs: Float64[np.ndarray, "n"]) -> Table:
     """All numbers of all steps."""
     steps = len(log_snrs) - 1
-    zeros = dict.fromkeys(("x0_previous", "noise"), np.zeros(steps))
-    rows = zeros | self.coefficients(log_snrs) | {"log_snr": log_snrs[:-1]}
+    absent = {
+      "x0_previous": np.zeros(steps),
+      "noise": np.zeros(steps),
+      "noise_ratio": np.ones(steps),
+    }
+    rows = absent | self.coefficients(log_snrs) | {"log_snr": log_snrs[:-1]}
     return {name: row.astype(np.float32) for name, row in rows.items()} | {
       "index": np.arange(steps, dtype=np.int32)
     }
@@ -111,10 +117,12 @@ class DDPM(Sampler):
     smaller = larger * sigma_s**2 / sigma_t**2
     with np.errstate(divide="ignore"):
       noise = np.where(smaller > 0, np.sqrt(smaller ** (1 - self.gamma) * larger**self.gamma), 0)
+      noise_ratio = np.where(smaller > 0, np.sqrt(larger / smaller) ** (1 - self.gamma), 1)
     return {
       "x0": alpha_s * larger / sigma_t**2,
       "z": ratio * sigma_s**2 / sigma_t**2,
       "noise": noise,
+      "noise_ratio": noise_ratio,
     }
 
 
@@ -182,7 +190,8 @@ def denoise_step(
   """One step of sampling, pure: for `jax.lax.scan`, or jitted in a host loop that shows progress.
 
   Args:
-    denoiser: gives `prediction`; guided, windowed or both.
+    denoiser: gives `prediction`; guided, windowed or both. If it gives twice as many channels as z has, the others are
+      2 gamma - 1 of equation (2), which only `DDPM` has.
     state: where sampling stands.
     step: a row of the sampler's table.
     conditioning: passed to the denoiser.
@@ -194,10 +203,13 @@ def denoise_step(
   """
   log_snr = jnp.full(len(state.z), step["log_snr"], jnp.float32)
   predicted = denoiser(state.z, log_snr, conditioning)
+  predicted, variance = jnp.split(predicted, [state.z.shape[-1]], axis=-1)
   x0 = threshold(convert(predicted, state.z, log_snr, prediction, "x0"))
   noise = None
   if sampler.is_stochastic:
     noise = draw_noise(fold_in(key, step["index"]), state.z.shape)
+    if variance.size:
+      noise *= step["noise_ratio"] ** ((variance + 1) / 2)
   return sampler.update(state, step, x0, noise)
 
 

@@ -162,7 +162,7 @@ class Cascade:
       given = givens.cinemagraph(images[0], moving, count, self.resolution, soft_edge)
     else:
       raise ValueError(f"a moving region needs one picture, at frame 0; {len(images)} were given")
-    return self._make(prompts, count, given, **options)
+    return self.complete(prompts, [given] * len(prompts), **options)
 
   def fill(
     self,
@@ -186,14 +186,14 @@ class Cascade:
       ValueError: if the base is not conditional, or mask and video do not fit together.
     """
     given = givens.with_hole(video, new, self.resolution, soft_edge)
-    return self._make(prompts, len(video), given, long=True, **options)
+    return self.complete(prompts, [given] * len(prompts), **options)
 
   def edit(
     self,
     prompts: Sequence[Prompt],
     video: Video,
     *,
-    strength: float = 0.7,
+    strength: float | int = 0.7,
     **options: Unpack[Options],
   ) -> UInt8[np.ndarray, "b t h w 3"]:
     """Video to video (SDEdit): layout and motion of the video, as far as `strength` leaves them, with a new prompt.
@@ -232,10 +232,36 @@ class Cascade:
     Raises:
       ValueError: if the given clip leaves nothing to make, or a base is asked to go on that is not conditional.
     """
-    given = None if video is None else givens.beginning(video, num_frames, self.resolution)
-    return self._make(prompts, num_frames, given, long=True, **options)
+    if video is None:
+      return self._make(prompts, num_frames, long=True, **options)
+    given = givens.beginning(video, num_frames, self.resolution)
+    return self.complete(prompts, [given] * len(prompts), **options)
 
-  def restyle(self, style: epath.PathLike, strength: float) -> "Cascade":
+  def complete(
+    self, prompts: Sequence[Prompt], given: Sequence[Given], **options: Unpack[Options]
+  ) -> UInt8[np.ndarray, "b t h w 3"]:
+    """Makes what is not given, a clip for each prompt: what `animate`, `fill` and going on come down to.
+
+    Args:
+      prompts: captions.
+      given: what is known of each clip, at the cascade's resolution, all of one length; longer ones than the base was
+        trained on are made in windows. What is wholly known is returned exactly.
+      **options: see `Options`.
+
+    Raises:
+      ValueError: if the base is not conditional: it was not trained with `config.masks`.
+    """
+    if not self.base.experiment.masks:
+      raise ValueError(
+        "this base takes no known pixels: fine-tune it with config.masks (configs/stunet_masked_tiny.py)"
+      )
+    if len(given) != len(prompts):
+      raise ValueError(
+        f"{len(given)} clips are given for {len(prompts)} prompts: one each is needed"
+      )
+    return self._make(prompts, len(given[0].video), given, long=True, **options)
+
+  def restyle(self, style: epath.PathLike, strength: float | int) -> "Cascade":
     """The cascade with a base whose image weights lie between its own and a style's; temporal weights stay (section 4).
 
     Args:
@@ -262,7 +288,7 @@ class Cascade:
     self,
     prompts: Sequence[Prompt],
     num_frames: int,
-    given: Given | None = None,
+    given: Sequence[Given] = (),
     *,
     start: Start | None = None,
     long: bool = False,
@@ -275,27 +301,24 @@ class Cascade:
     """The one path: base, super-resolution, given pixels put back. `long`: in windows if longer than trained."""
     check_prompts(prompts, num_frames)
     experiment = self.base.experiment
-    if given is not None and not experiment.masks:
-      raise ValueError(
-        "this base takes no known pixels: fine-tune it with config.masks (configs/stunet_masked_tiny.py)"
-      )
     changing = any(len(timed(prompt)) > 1 for prompt in prompts)
     sampling = sampling or experiment.sampling
     if changing or (long and num_frames > self.num_frames):
-      sampling = in_windows(self.base, sampling)
+      # More windows over each frame when prompts change: the fade from one to the next is longer.
+      sampling = in_windows(self.base, sampling, 4 if changing else 2)
     low = experiment.data.resolution
     base_keys, ssr_keys = jax.vmap(jax.random.split, out_axes=1)(
       example_keys(seed, first_index, len(prompts))
     )
     conditioning, per_window = condition(self.base, prompts, num_frames, sampling)
-    part = None if given is None else given.reduced(low)
+    part = [each.reduced(low) for each in given]
     videos = self.base.sample(
       conditioning,
       (num_frames, low, low, 3),
       base_keys,
       sampling,
       progress,
-      known=known(part, len(prompts)),
+      known=known(part),
       start=start,
       per_window=per_window,
     )
@@ -315,9 +338,18 @@ class Cascade:
     sampling: SamplingConfig | None = None,
     progress: Progress | None = None,
     *,
-    given: Given | None = None,
+    given: Sequence[Given] = (),
   ) -> Float[jax.Array, "b t h2 w2 3"]:
-    """Super-resolution of videos in [-1, 1], of any length, through MultiDiffusion; `keys`: one a video."""
+    """Super-resolution of videos in [-1, 1], of any length, through MultiDiffusion.
+
+    Args:
+      low_res: what the base made.
+      prompts: captions.
+      keys: one a video.
+      sampling: settings; by default those of the experiment.
+      progress: shows the steps.
+      given: what is known of each clip at the high resolution: it steers what is made around it.
+    """
     sampling = sampling or self.ssr.experiment.sampling
     if any(len(timed(prompt)) > 1 for prompt in prompts):
       sampling = in_windows(self.ssr, sampling)
@@ -330,7 +362,7 @@ class Cascade:
       sample_keys,
       sampling,
       progress,
-      known=known(given, len(low_res)),
+      known=known(given),
       per_window=per_window,
     )
 
@@ -343,35 +375,47 @@ def condition(
     return dict(generator.encode([timed(prompt)[0] for prompt in prompts])), ()
   plan = plan_windows(num_frames, sampling.window, sampling.stride)
   rows = of_windows(prompts, plan)
-  states = generator.encode([text for row in rows for text in row])
-  shape = (len(rows), len(prompts))
-  return {name: x.reshape(*shape, *x.shape[1:]) for name, x in states.items()}, tuple(states)
+  texts = sorted({text for row in rows for shares in row for text in shares})
+  states = generator.encode(texts)
+  shares = np.array([[[each.get(text, 0.0) for text in texts] for each in row] for row in rows])
+  mix = lambda x: jnp.einsum("nbk,k...->nb...", jnp.asarray(shares, x.dtype), x)
+  mixed = {}
+  for name, x in states.items():
+    if x.dtype == bool:  # which states are tokens: of any of the prompts
+      mixed[name] = mix(x.astype(jnp.float32)) > 0
+    elif generator.experiment.model.attends_to_padding:
+      mixed[name] = mix(x)
+    else:
+      mixed[name] = mix(x * states[f"{name}_mask"][..., None])
+  return mixed, tuple(mixed)
 
 
-def in_windows(generator: Generator, sampling: SamplingConfig) -> SamplingConfig:
-  """The settings with windows: the given ones, or of the length that the network was trained on, half overlapping."""
+def in_windows(generator: Generator, sampling: SamplingConfig, coverage: int = 2) -> SamplingConfig:
+  """The settings with windows: the given ones, or of the trained length, so many of them over each frame."""
   if sampling.window:
     return sampling
   experiment = generator.experiment
   length = experiment.data.num_frames
   check_num_frames(length, experiment.temporal.total_factor)
   return dataclasses.replace(
-    sampling, window=length, stride=max(1, length // 2), window_weights="tapered"
+    sampling, window=length, stride=max(1, length // coverage), window_weights="tapered"
   )
 
 
-def known(given: Given | None, count: int) -> Known | None:
-  """What is given, for every video of a batch."""
-  if given is None:
+def known(given: Sequence[Given]) -> Known | None:
+  """What is given of each clip, as sampling takes it; None if nothing is."""
+  if not given:
     return None
-  repeat = lambda x: jnp.broadcast_to(x[None], (count, *x.shape))
-  return Known(repeat(frames.to_float(given.video)), repeat(given.mask[..., None]))
+  video = np.stack([frames.to_float(each.video) for each in given])
+  return Known(video, np.stack([each.mask[..., None] for each in given]))
 
 
-def put_back(given: Given | None, videos) -> UInt8[np.ndarray, "b t h w 3"]:
+def put_back(given: Sequence[Given], videos) -> UInt8[np.ndarray, "b t h w 3"]:
   """Videos in [-1, 1] -> uint8, with what is given in its place, exactly."""
   made = frames.to_uint8(np.asarray(videos))
-  return made if given is None else np.stack([given.put_into(video) for video in made])
+  if not given:
+    return made
+  return np.stack([each.put_into(video) for each, video in zip(given, made, strict=True)])
 
 
 def load_generator(

@@ -97,7 +97,7 @@ def help_text(command: str | None, commands: Mapping[str, Command]) -> str:
     for name in sorted(names):
       flag = flags.FLAGS[name]
       default = "" if flag.default in (None, []) else f" (default: {flag.default})"
-      text = textwrap.fill(f"{flag.help}{default}", 96, subsequent_indent=" " * 22)
+      text = textwrap.fill(flag.help.split(";\n")[0] + default, 78, subsequent_indent=" " * 22)
       lines.append(f"  {f'--{name}':<18}  {text}")
   return "\n".join(lines)
 

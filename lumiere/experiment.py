@@ -146,6 +146,8 @@ class SamplingConfig:
     guidance_scale: classifier-free guidance weight; 1 is none.
     guidance_rescale: in [0, 1]: how far guided predictions keep the conditional prediction's spread (Lin et al., 2023).
     threshold: name and options of `diffusion.thresholding.make_threshold`.
+    variance: of the "ddpm" sampler: the "small" or the "large" one of its two, or "learned", between them as the network's
+      further output channels say. Image stages only: training on videos does not train those channels.
     window: frames of a MultiDiffusion window; 0 denoises the whole clip at once.
     stride: frames from one window to the next; consecutive windows share window - stride frames.
     window_weights: "uniform" (the paper's mean) or "tapered".
@@ -158,6 +160,7 @@ class SamplingConfig:
   guidance_scale: float = 1.0
   guidance_rescale: float = 0.0
   threshold: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"name": "static"})
+  variance: str = "small"
   window: int = 0
   stride: int = 0
   window_weights: str = "uniform"
@@ -165,6 +168,7 @@ class SamplingConfig:
   augmentation_level: float = 0.1
 
   def __post_init__(self):
+    one_of("variance", self.variance, ("small", "large", "learned"))
     self.make_sampler()
     self.make_threshold()
     at_least("num_steps", self.num_steps, 1)
@@ -179,7 +183,8 @@ class SamplingConfig:
 
   def make_sampler(self):
     """The sampler that `sampler` names."""
-    return make_sampler(self.sampler)
+    options = {"gamma": 1.0} if (self.sampler, self.variance) == ("ddpm", "large") else {}
+    return make_sampler(self.sampler, **options)
 
   def make_threshold(self):
     """The function that keeps predictions of x0 in range."""
@@ -348,6 +353,11 @@ class Experiment:
     if self.text and self.text.encoder and self.text.encoder.d_model != self.model.text_dim:
       raise ValueError(
         f"model.text_dim={self.model.text_dim} must equal text.encoder.d_model={self.text.encoder.d_model}"
+      )
+    if self.sampling.variance == "learned" and (self.is_video or self.model.out_channels != 6):
+      raise ValueError(
+        f"sampling.variance='learned' needs an image stage and model.out_channels=6, not stage={self.stage!r} "
+        f"and {self.model.out_channels}"
       )
     if self.is_video:
       check_num_frames(self.data.num_frames, self.temporal.total_factor)

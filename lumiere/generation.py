@@ -183,7 +183,7 @@ class Generator:
     log_snrs = self.schedule.sampling_log_snrs(sampling.num_steps)
     initial_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     noise = draw_noise(initial_keys, (len(keys), *shape))
-    first = noise
+    first = jnp.copy(noise)  # each step gives its buffers to the next; the noise is still needed
     if start is not None:
       between("strength", start.strength, 0, 1)
       log_snrs = log_snrs[sampling.num_steps - round(start.strength * sampling.num_steps) :]
@@ -191,7 +191,7 @@ class Generator:
         return jnp.asarray(start.video)
       alpha, sigma = alpha_sigma(jnp.float32(log_snrs[0]))
       first = alpha * start.video + sigma * noise
-    if known is not None:
+    if known is not None and self.experiment.masks:
       conditioning = {**conditioning, "known": shown(known.video, known.mask)}
     state = sampler.initialize(first)
     table = sampler.table(log_snrs)
@@ -211,7 +211,7 @@ class Generator:
       )
     return sampler.finalize(state)
 
-  def with_image(self, image: Weights, strength: float) -> "Generator":
+  def with_image(self, image: Weights, strength: float | int) -> "Generator":
     """The same video model around another image model's weights, or around weights between the two.
 
     Args:
@@ -250,7 +250,8 @@ class Generator:
     keys: Key[Array, "b"],
     known: tuple[Array, Array, Array] | None,
   ) -> State:
-    denoiser = self._rebuild(params, frozen).denoiser(self.schedule)
+    model = self._rebuild(params, frozen)
+    denoiser = model.denoiser(self.schedule, variance=sampling.variance == "learned")
     if self.experiment.text:
       denoiser = classifier_free(
         denoiser, unconditional, sampling.guidance_scale, sampling.guidance_rescale

@@ -45,11 +45,11 @@ class Model(nnx.Module):
     text = self.text_encoder(batch["tokens"], batch["mask"]).astype(jnp.float32)
     return {"text": text, "text_mask": batch["mask"]}
 
-  def denoiser(self, schedule) -> Denoiser:
+  def denoiser(self, schedule, variance: bool = False) -> Denoiser:
     """The network as a denoiser `(z, log_snr, conditioning) -> prediction` under `schedule`.
 
     The network's own convention is met here and nowhere else: a timestep in [0, 1000], and further output channels
-    (a learned variance) that are left out.
+    (a learned variance) that are left out unless `variance` asks for them.
     """
 
     def denoise(z, log_snr, conditioning):
@@ -61,7 +61,7 @@ class Model(nnx.Module):
         prediction = self.network(z, timesteps, conditioning["low_res"], levels, *text)
       else:
         prediction = self.network(self._with_known(z, conditioning), timesteps, *text)
-      return prediction[..., : z.shape[-1]]
+      return prediction if variance else prediction[..., : z.shape[-1]]
 
     return denoise
 

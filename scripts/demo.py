@@ -23,8 +23,10 @@ from lumiere import cli
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # for configs/
 
+from scripts import style_pictures  # noqa: E402
+
 _OUT = flags.DEFINE_string("out", "out/demo", "Where videos, pictures and the report go.")
-_RUNS = flags.DEFINE_string("runs", "runs", "Where the four trainings go.")
+_RUNS = flags.DEFINE_string("runs", "runs", "Where the trainings go.")
 _NUM_JUDGED = flags.DEFINE_integer("num_judged", 64, "Held-out captions to judge by.")
 _OVERRIDES = flags.DEFINE_multi_string(
   "override", [], "NAME:config.field=value for one training, *:config.field=value for all."
@@ -33,8 +35,10 @@ _OVERRIDES = flags.DEFINE_multi_string(
 STAGES = {
   "t2i_tiny": None,
   "stunet_tiny": "t2i_tiny",
+  "stunet_masked_tiny": "stunet_tiny",
   "ssr_image_tiny": None,
   "ssr_tiny": "ssr_image_tiny",
+  "t2i_style_tiny": "t2i_tiny",
 }
 PROMPTS = (
   "a red circle moves to the left quickly on black",
@@ -55,18 +59,28 @@ def main():
     prepare()
   for name, parent in STAGES.items():
     command = ["train.py", f"--config=configs/{name}.py", f"--workdir={runs / name}"]
+    if (
+      name == "stunet_masked_tiny"
+    ):  # enough to see it work; its figures in the README are of the whole training
+      command.append("--config.train.num_steps=300")
+    if name == "t2i_style_tiny":
+      if not (out / "pictures").exists():
+        style_pictures.draw(out / "pictures")
+      command.append(f"--config.data.folder={out / 'pictures'}")
     if parent:
       command.append(f"--config.init_from={runs / parent}")
     table.run(name, [*command, *overrides(name)])
-  models = [f"--workdir={runs / 'stunet_tiny'}", f"--ssr_workdir={runs / 'ssr_tiny'}"]
+  models = [f"--workdir={runs / 'stunet_masked_tiny'}", f"--ssr_workdir={runs / 'ssr_tiny'}"]
   table.run("sample", ["sample.py", *(f"--prompt={p}" for p in PROMPTS), *models, f"--out={out}"])
+  with table.stage("applications"):
+    applications(runs, out)
   with table.stage("judge"):
     results = evaluate(runs, out)
   report = {"stages": table.rows, **results}
   (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
   print(table)
   show(results)
-  print(f"\nVideos, contact sheets and report.json are in {out}")
+  print(f"\nVideos, sheet.png, applications.png and report.json are in {out}")
 
 
 def overrides(name: str) -> list[str]:
@@ -141,13 +155,56 @@ def prepare():
   sources.make_source(Experiment.from_config(load_config("stunet_tiny")).data, "train")
 
 
+def applications(runs: pathlib.Path, out: pathlib.Path):
+  """A contact sheet with a row for each application, all of one checkpoint."""
+  from lumiere import Cascade
+  from lumiere.data import frames
+  from lumiere.data.moving_shapes import Scene, Thing, render
+
+  cascade = Cascade.restore(runs / "stunet_masked_tiny", runs / "ssr_tiny")
+  count, size = cascade.num_frames, cascade.resolution
+  thing = Thing("circle", "red", "right", "slow", (0.32, 0.5), 0.36)
+  clip = frames.to_uint8(render(Scene((thing,), "black"), count, 8, size))
+  prompt, other = (
+    "a red circle moves right slowly on black",
+    "a green circle moves right slowly on navy",
+  )
+  half = np.zeros((size, size), bool)
+  half[:, : size // 2] = True
+  hole, around = np.zeros((count, size, size), bool), np.ones((1, size, size), bool)
+  hole[count // 4 : -count // 4, size // 8 : -size // 8, size // 8 : -size // 8] = True
+  around[:, size // 5 : -size // 5] = False
+  hidden = np.where(hole[..., None], 128, clip).astype(np.uint8)
+  style = cascade.restyle(runs / "t2i_style_tiny", 0.75)
+  two = {
+    0: "a cyan square bounces slowly on black",
+    count: "a magenta circle bounces slowly on black",
+  }
+  rows = {
+    f"text to video: {prompt}": cascade.generate([prompt]),
+    "image to video: the first frame is given": cascade.animate([prompt], [clip[0]]),
+    "first and last frame are given": cascade.animate([prompt], [clip[0], clip[-1]], at=(0, -1)),
+    "cinemagraph: only the left half moves": cascade.animate([prompt], [clip[0]], moving=half),
+    "inpainting: given, gray is to be made": hidden[None],
+    "inpainting: made": cascade.fill([prompt], clip, hole),
+    "outpainting: above and below are made": cascade.fill([prompt], clip, around),
+    f"video to video, strength 0.7: {other}": cascade.edit([other], clip, strength=0.7),
+    "style, strength 0.75": style.generate([prompt]),
+    "twice as long, two prompts: a cyan square, then a magenta circle": cascade.extend(
+      [two], 2 * count
+    ),
+  }
+  sheet = frames.contact_sheet([videos[0] for videos in rows.values()], list(rows))
+  frames.write_image(out / "applications.png", sheet)
+
+
 def evaluate(runs: pathlib.Path, out: pathlib.Path) -> dict:
   """Judges samples for held-out captions, and the seams of super-resolution on held-out clips."""
   from lumiere import Cascade
   from lumiere.data import frames, sources
   from lumiere.evaluation import moving_shapes
 
-  cascade = Cascade.restore(runs / "stunet_tiny", runs / "ssr_tiny")
+  cascade = Cascade.restore(runs / "stunet_masked_tiny", runs / "ssr_tiny")
   data = cascade.ssr.experiment.data
   source = sources.make_source(dataclasses.replace(data, num_frames=16), "test")
   examples = [source[index] for index in range(_NUM_JUDGED.value)]

@@ -89,8 +89,49 @@ class LastState(nnx.Module):
     return self.dense(text[:, -1])
 
 
+class ClipContext(nnx.Module):
+  """Two embeddings and the states of a caption -> one vector, and the states to attend to (unCLIP: Ramesh et al., 2022,
+  section 2.1; Karlo).
+
+      vector = dense(image) + dense(caption)
+      states = [dense(image) cut into `image_tokens`; norm(dense(states of the caption))]
+
+  All arrive as one sequence: CLIP's embedding of an image that shows the caption, its embedding of the caption, its states.
+  An image that the mask leaves out is replaced by a learned embedding.
+  """
+
+  def __init__(
+    self, text_dim: int, width: int, dim: int, image_tokens: int, *, dtype, rngs: nnx.Rngs
+  ):
+    dense = lambda c_out: nnx.Linear(text_dim, c_out, dtype=dtype, rngs=rngs)
+    self.image_tokens = image_tokens
+    self.no_image = nnx.Param(jnp.zeros(text_dim))
+    self.image_vector, self.caption_vector = dense(dim), dense(dim)
+    self.image_states, self.states = dense(image_tokens * width), dense(width)
+    self.norm = layer_norm(width, dtype, rngs)
+
+  def __call__(
+    self, text: Float[Array, "b l d"], mask: Bool[Array, "b l"] | None = None
+  ) -> tuple[Float[Array, "b dim"], Float[Array, "b l2 width"], Bool[Array, "b l2"] | None]:
+    """(vector, states, their mask); l2 = image_tokens + l - 2."""
+    image = text[:, 0]
+    if mask is not None:
+      image = jnp.where(mask[:, :1], image, self.no_image[...].astype(image.dtype)[None])
+      mask = jnp.pad(mask[:, 2:], ((0, 0), (self.image_tokens, 0)), constant_values=True)
+    vector = self.image_vector(image) + self.caption_vector(text[:, 1])
+    extra = einops.rearrange(self.image_states(image), "b (d l) -> b l d", l=self.image_tokens)
+    states = self.norm(self.states(text[:, 2:]))
+    return vector, jnp.concatenate([extra, states], axis=1), mask
+
+
 def make_text_pool(config, text_dim: int, dim: int, **kinds) -> TextPool | LastState | None:
-  """The pooling that `config.text_pool` names (an `ImageUNetConfig`); None for none, or without text."""
+  """The pooling that `config.text_pool` names (an `ImageUNetConfig`); None for none, or without text.
+
+  Raises:
+    ValueError: for "clip", which is more than a pooling: a `ClipContext`, and only an image network has one.
+  """
+  if text_dim and config.text_pool == "clip":
+    raise ValueError("text_pool='clip' cannot be pooled anew: set temporal.conditioned=False")
   if not text_dim or config.text_pool == "none":
     return None
   if config.text_pool == "last":

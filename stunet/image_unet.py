@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float
 from stunet import layout
 from stunet.attention import TextAttention
 from stunet.blocks import ACTIVATIONS, ResBlock, conv3x3, group_norm
-from stunet.embeddings import TimestepEmbedding, make_text_pool
+from stunet.embeddings import ClipContext, TimestepEmbedding, make_text_pool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,9 @@ class ImageUNetConfig:
     cross_attention_dim: the states are projected to this width before attention; None attends to them as they are.
     text_norm: norm of the states inside attention: "layer" (Imagen), "group" (DeepFloyd IF, 32 groups) or "none" (GLIDE).
     text_pool: how one vector of the caption is added to the timestep embedding: "none", "attention" (Imagen, DeepFloyd
-      IF) or "last", the last state (GLIDE, whose encoder puts no token there).
+      IF), "last", the last state (GLIDE, whose encoder puts no token there), or "clip", where the first two states are
+      CLIP's embeddings of an image and of the caption (Karlo; see `ClipContext`).
+    image_tokens: states that "clip" makes of the image's embedding.
     pool_heads: heads of the attention pooling.
     attends_to_padding: whether states of padding are attended to like any other, as public models were trained.
     self_attention: whether the image attends to itself; False attends to the text only.
@@ -56,7 +58,8 @@ class ImageUNetConfig:
   text_dim: int = 0
   cross_attention_dim: int | None = None
   text_norm: Literal["layer", "group", "none"] = "layer"
-  text_pool: Literal["none", "attention", "last"] = "none"
+  text_pool: Literal["none", "attention", "last", "clip"] = "none"
+  image_tokens: int = 0
   pool_heads: int = 1
   attends_to_padding: bool = False
   self_attention: bool = True
@@ -86,12 +89,18 @@ class ImageUNetConfig:
     for field, accepted in (
       ("activation", tuple(ACTIVATIONS)),
       ("text_norm", ("layer", "group", "none")),
-      ("text_pool", ("none", "attention", "last")),
+      ("text_pool", ("none", "attention", "last", "clip")),
     ):
       if getattr(self, field) not in accepted:
         raise ValueError(f"{field}={getattr(self, field)!r} must be one of {', '.join(accepted)}")
     if self.text_pool != "none" and not self.text_dim:
       raise ValueError(f"text_pool={self.text_pool!r} needs text to pool: set text_dim")
+    if (self.text_pool == "clip") != (self.image_tokens > 0):
+      raise ValueError(
+        f"image_tokens={self.image_tokens} must be 1 or more with text_pool='clip', else 0"
+      )
+    if self.text_pool == "clip" and not self.cross_attention_dim:
+      raise ValueError("text_pool='clip' projects its states: set cross_attention_dim")
     if not self.self_attention and not self.text_dim:
       raise ValueError("self_attention=False needs text to attend to: set text_dim")
 
@@ -165,12 +174,15 @@ class ImageUNet(nnx.Module):
 
     self.time_embedding = embedding()
     self.augmentation_embedding = embedding() if config.augmentation_embedding else None
-    self.text_pool = make_text_pool(config, config.text_dim, config.embedding_dim, **kinds)
-    self.text_projection = (
-      nnx.Linear(config.text_dim, config.cross_attention_dim, **kinds)
-      if config.text_dim and config.cross_attention_dim
-      else None
+    sizes = (config.text_dim, config.cross_attention_dim)
+    clip = config.text_pool == "clip"
+    self.clip = (
+      ClipContext(*sizes, config.embedding_dim, config.image_tokens, **kinds) if clip else None
     )
+    self.text_pool = (
+      None if clip else make_text_pool(config, config.text_dim, config.embedding_dim, **kinds)
+    )
+    self.text_projection = nnx.Linear(*sizes, **kinds) if all(sizes) and not clip else None
 
     self.conv_in = conv3x3(config.in_channels, widths[0], dtype, rngs)
     skips, c = [widths[0]], widths[0]
@@ -220,6 +232,9 @@ class ImageUNet(nnx.Module):
         raise ValueError("text is needed: this network was built with text_dim > 0")
       if self.config.attends_to_padding:
         mask = None
+      if self.clip is not None:
+        vector, text, mask = gathered(self.clip)(text, mask)
+        embedding += vector
       if self.text_pool is not None:
         embedding += gathered(self.text_pool)(text, mask)
       if self.text_projection is not None:

@@ -167,7 +167,8 @@ class STUNet(nnx.Module):
     """`axes` are those of `frame_axes`; x holds this device's own frames."""
     image, config = self.image, self.image.config
     b = len(x)
-    embedding, states, mask = image.condition(timesteps, text, mask, augmentation_timesteps)
+    embedding, *states = image.condition(timesteps, text, mask, augmentation_timesteps)
+    mask = None if config.attends_to_padding else mask
     added = embedding
     if self.text_pool is not None:
       pooled = layout.gathered(self.text_pool, image.dtype)(text, mask)
@@ -180,7 +181,7 @@ class STUNet(nnx.Module):
     def stage_and_inflation(stage, inflation, level: int, h):
       def run(modules, h, embedding, added, text, states, mask):
         stage, inflation = modules
-        h = spatial(stage, h, embedding, states, mask)
+        h = spatial(stage, h, embedding, *states)
         return inflation(h, added, text, mask, axes[level])
 
       given = (h, embedding, added, text, states, mask)

@@ -31,3 +31,13 @@ def test_quickstart(tmp_path, monkeypatch):
     o.text for c in notebook.cells for o in c.get("outputs", ()) if o.get("name") == "stdout"
   ]
   assert "sampled {'background'" in "".join(printed)
+
+
+def test_applications(tmp_path, monkeypatch, runs, masked_run, style_run):
+  monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
+  notebook = nbformat.read("notebooks/applications.ipynb", as_version=4)
+  [parameters] = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", ())]
+  parameters.source = f"BASE, SSR, STYLE, OUT = {str(masked_run)!r}, {str(runs['ssr'])!r}, {str(style_run)!r}, {str(tmp_path)!r}"
+  nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
+  pictures = ("animated", "cinemagraph", "filled", "edited", "extended", "styled")
+  assert {f"{name}.png" for name in pictures} <= {path.name for path in tmp_path.iterdir()}

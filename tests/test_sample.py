@@ -62,6 +62,121 @@ def test_formats_lengths_and_prompt_files(sample, models, tmp_path):
     assert picture.size == (8, 8)
 
 
+@pytest.fixture(scope="module")
+def masked(runs, masked_run):
+  """The flags that name a conditional base with super-resolution."""
+  return f"--workdir={masked_run}", f"--ssr_workdir={runs['ssr']}", "--steps=1", "--ssr_steps=1"
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+  """A folder with a picture, masks and a video of 8 frames at the models' frame rate."""
+  folder = tmp_path_factory.mktemp("given")
+  video = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+  video = video.repeat(8, axis=1).repeat(8, axis=2)  # survives the codec
+  mask = np.zeros((256, 256, 3), np.uint8)
+  mask[64:192, 64:192] = 255
+  frames.write_image(folder / "picture.png", video[0])
+  frames.write_image(folder / "mask.png", mask)
+  frames.write_image(folder / "small_mask.png", mask[::2, ::2])
+  frames.write_video(folder / "clip.mp4", video, 8)
+  (folder / "text.png").write_text("not a picture")
+  return folder
+
+
+def numbered(folder):
+  """[t h w 3] of a result in numbered frames."""
+  [result] = [path for path in folder.iterdir() if path.suffix == ".png" and path.is_dir()]
+  return np.stack([frames.read_image(path) for path in sorted(result.iterdir())])
+
+
+def test_a_picture_moves_where_it_is_to(sample, masked, given, tmp_path):
+  image, mask = f"--image={given / 'picture.png'}", f"--mask={given / 'mask.png'}"
+  code, stdout, stderr = sample(
+    "animate", f"--prompt={PROMPT}", image, mask, *masked, "--format=png", f"--out={tmp_path}"
+  )
+  assert code == 0, stderr
+  assert "256x256 pixels" in stdout
+  made, picture = numbered(tmp_path), frames.read_image(given / "picture.png")[::8, ::8]
+  assert made.shape == (8, 32, 32, 3)
+  np.testing.assert_array_equal(made[0], picture)
+  np.testing.assert_array_equal(made[:, :8], np.repeat(picture[None, :8], 8, axis=0))
+  about = json.loads(next(tmp_path.glob("*.json")).read_text())
+  assert about["command"] == "animate" and about["image"] == [str(given / "picture.png")]
+
+
+def test_a_box_of_a_video_is_made_anew(sample, masked, given, tmp_path):
+  code, stdout, stderr = sample(
+    "fill", f"--prompt={PROMPT}", f"--video={given / 'clip.mp4'}", "--box=0,0,128,256", *masked,
+    "--format=png", f"--out={tmp_path}",
+  )  # fmt: skip
+  assert code == 0, stderr
+  assert "8 frames at 8 fps, 8 used" in stdout
+  made, video = numbered(tmp_path), frames.read_video(given / "clip.mp4", 8)
+  kept = frames.to_uint8(frames.area_resize(frames.to_float(video), 32))[:, :, 16:]
+  np.testing.assert_array_equal(made[:, :, 16:], kept)
+
+
+def test_prompts_along_time_and_styles_on_a_strip(sample, runs, style_run, tmp_path):
+  code, stdout, stderr = sample(
+    "extend", "--num_frames=20", "--prompt=0: a red circle rests on black", "--prompt=10: a white square rests on navy",
+    f"--workdir={runs['stunet']}", f"--style={style_run}", "--style_strength=0", "--style_strength=1", "--steps=1",
+    f"--out={tmp_path}",
+  )  # fmt: skip
+  assert code == 0, stderr
+  names = [path.name for path in tmp_path.iterdir()]
+  assert sum(name.endswith(".mp4") for name in names) == 2
+  assert sum(name.endswith("_styles.png") for name in names) == 1
+  about = json.loads(next(tmp_path.glob("*style1.json")).read_text())
+  assert about["prompt"] == {
+    "0": "a red circle rests on black",
+    "10": "a white square rests on navy",
+  }
+  assert about["style"]["strength"] == 1 and about["num_frames"] == 20
+
+
+def test_help_shows_an_example_of_every_command(sample):
+  code, stdout, _ = sample("--help")
+  assert code == 0
+  for command in ("generate", "animate", "fill", "edit", "extend"):
+    assert f"  {command}: " in stdout
+    code, own, _ = sample(command, "--help")
+    assert code == 0 and "python sample.py" in own and "--prompt" in own
+  assert "--strength" not in own and "--num_frames" in own
+
+
+def test_what_an_application_cannot_do_is_said(
+  sample, models, masked, given, runs, masked_run, tmp_path
+):
+  prompt, out = f"--prompt={PROMPT}", f"--out={tmp_path / 'out'}"
+  image, video = f"--image={given / 'picture.png'}", f"--video={given / 'clip.mp4'}"
+  common = [prompt, out, *masked]
+  cases = (
+    (["animate", *common, f"--image={given / 'text.png'}"], ("text.png", "no picture")),
+    (["animate", *common, f"--image={given / 'none.png'}"], ("none.png", "No such file")),
+    (["animate", *common], ("--image is missing",)),
+    (["animate", *common, image, f"--mask={given / 'small_mask.png'}"], ("128x128", "256x256")),
+    (["animate", *common, image, "--at=8"], ("keyframe 8", "0 to 7")),
+    (["animate", *common, image, "--soft_edge=-1", f"--mask={given / 'mask.png'}"], ("soft_edge=-1",)),
+    (["animate", prompt, out, *models, image], ("no known pixels", "config.masks")),
+    (["fill", *common, video], ("--mask", "--box", "--border")),
+    (["fill", *common, video, "--box=1,2,3"], ("--box=1,2,3", "four whole numbers")),
+    (["fill", *common, video, "--box=0,0,999,9"], ("--box=0,0,999,9", "256x256")),
+    (["fill", *common, f"--video={given / 'text.png'}", "--box=0,0,9,9"], ("text.png", "video")),
+    (["edit", *common, video, "--strength=1.5"], ("--strength=1.5", "between 0 and 1")),
+    (["edit", *common], ("--video is missing",)),
+    (["extend", *common], ("--num_frames is missing",)),
+    (["extend", *common, "--num_frames=4", video], ("num_frames=4", "8 frames")),
+    (["generate", *common, image], ("--image", "'generate'", "animate")),
+    ([*common, "--style_strength=0.5"], ("--style_strength needs --style",)),
+    ([*common, f"--style={runs['t2i']}", "--style_strength=-1"], ("--style_strength=-1",)),
+    ([*common, f"--style={runs['ssr_image']}"], ("'ssr_image'", "'t2i'")),
+    (["generate", out, *masked, "--prompt=0: a", "--prompt=b"], ("'b'", "no frame")),
+  )  # fmt: skip
+  for arguments, words in cases:
+    assert_one_line(sample(*arguments), *words)
+
+
 def test_from_a_shell_an_error_is_one_line_and_exit_code_1(tmp_path):
   command = [sys.executable, "sample.py", f"--prompt={PROMPT}", f"--workdir={tmp_path}/none"]
   done = subprocess.run([*command, f"--out={tmp_path}/out"], capture_output=True, text=True)

@@ -99,7 +99,7 @@ def cinemagraph(
 
 def with_hole(
   video: UInt8[np.ndarray, "t h w 3"],
-  new: Bool[np.ndarray, "#t mh mw"],
+  new: Bool[np.ndarray, "mt mh mw"],
   size: int,
   soft_edge: int = 0,
 ) -> Given:

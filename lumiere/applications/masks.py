@@ -7,6 +7,7 @@ Training draws a mask for each example, of a kind that the config gives a share 
     first_and_last   two keyframes
     any_frames       each frame with a probability drawn from U(0, 1)
     box, tube        all but a rectangle that rests, or moves evenly, through the clip: inpainting
+    hole             all but a resting rectangle in a run of frames
     border           the inside of a resting rectangle: outpainting
     still_region     the first frame, and all but a resting rectangle: cinemagraphs
 
@@ -36,7 +37,7 @@ class MaskConfig:
     shares: relative frequency of each kind, see the head of this file; kinds that are left out do not occur.
   """
 
-  shares: Mapping[str, float]
+  shares: Mapping[str, float | int]
 
   def __post_init__(self):
     if unknown := sorted(set(self.shares) - set(KINDS)):
@@ -92,7 +93,7 @@ def _rectangle(key, t, h, w, moves: bool):
   sides = jax.random.uniform(size_key, (2,), minval=SIDES[0], maxval=SIDES[1])
   begin = jax.random.uniform(begin_key, (2,)) * (1 - sides)
   end = jax.random.uniform(end_key, (2,)) * (1 - sides) if moves else begin
-  corner = begin + jnp.linspace(0, 1, t)[:, None] * (end - begin)
+  corner = begin[None] + jnp.linspace(0, 1, t)[:, None] * (end - begin)[None]
 
   def within(places, low, side):
     return (places >= low[:, None]) & (places < low[:, None] + side)
@@ -100,6 +101,12 @@ def _rectangle(key, t, h, w, moves: bool):
   rows = within((jnp.arange(h)[None] + 0.5) / h, corner[:, 0], sides[0])
   columns = within((jnp.arange(w)[None] + 0.5) / w, corner[:, 1], sides[1])
   return rows[:, :, None] & columns[:, None, :]
+
+
+def _hole(key, t, h, w):
+  ends = jnp.sort(jax.random.uniform(jax.random.fold_in(key, 3), (2,), maxval=t))
+  during = (jnp.arange(t) >= ends[0]) & (jnp.arange(t) < ends[1])
+  return ~(_rectangle(key, t, h, w, moves=False) & during[:, None, None])
 
 
 def _still_region(key, t, h, w):
@@ -114,6 +121,7 @@ KINDS: Mapping[str, Callable] = {
   "any_frames": _any_frames,
   "box": lambda key, t, h, w: ~_rectangle(key, t, h, w, moves=False),
   "tube": lambda key, t, h, w: ~_rectangle(key, t, h, w, moves=True),
+  "hole": _hole,
   "border": lambda key, t, h, w: _rectangle(key, t, h, w, moves=False),
   "still_region": _still_region,
 }

@@ -1,8 +1,9 @@
 """Prompts that change along time: which prompt each window of a clip carries.
 
-A timed prompt holds from its frame to the next one's. A window carries the prompt in force at its middle, and where windows
-of different prompts overlap, their predictions are averaged at every sampling step (MultiDiffusion with a prompt a window):
-with tapered weights one scene fades into the next over the overlap.
+A timed prompt holds from its frame to the next one's. A window carries the prompt in force at its middle; over the length of
+a window around a change it carries both, their caption states mixed by shares that go evenly from one to the other. Where
+windows overlap, their predictions are averaged at every sampling step (MultiDiffusion with a prompt a window), so that one
+scene fades into the next.
 """
 
 import re
@@ -22,7 +23,7 @@ def timed(prompt: Prompt) -> dict[int, str]:
 
 def check_prompts(prompts: Sequence[Prompt], num_frames: int):
   """Raises ValueError unless there are prompts, none is blank, and timed ones begin at 0 and within the clip."""
-  if isinstance(prompts, str | Mapping):
+  if isinstance(prompts, str):
     raise ValueError(f"prompts={prompts!r} must be a list, one entry a video")
   if not len(prompts):
     raise ValueError("there is no prompt")
@@ -38,19 +39,17 @@ def check_prompts(prompts: Sequence[Prompt], num_frames: int):
       )
 
 
-def of_windows(prompts: Sequence[Prompt], plan: WindowPlan) -> list[list[str]]:
-  """The prompt of each window for each video, [n][b].
+def of_windows(prompts: Sequence[Prompt], plan: WindowPlan) -> list[list[dict[str, float]]]:
+  """What each window carries for each video, [n][b]: prompts with their shares, which add up to 1.
 
   Raises:
-    ValueError: if a prompt is in force at no window's middle.
+    ValueError: if one of the prompts has the larger share of no window.
   """
-  rows = []
-  for start in plan.starts:
-    middle = start + (plan.length - 1) / 2
-    rows.append([_at(timed(prompt), middle) for prompt in prompts])
+  middles = [start + (plan.length - 1) / 2 for start in plan.starts]
+  rows = [[_shares(timed(prompt), middle, plan.length) for prompt in prompts] for middle in middles]
   for index, prompt in enumerate(prompts):
     for frame, text in timed(prompt).items():
-      if text not in {row[index] for row in rows}:
+      if not any(row[index].get(text, 0.0) > 0.5 for row in rows):
         raise ValueError(
           f"the prompt at frame {frame} ({text!r}) holds for too few frames to have a window of its own: windows have "
           f"{plan.length} frames and begin at {', '.join(map(str, plan.starts))}"
@@ -58,8 +57,16 @@ def of_windows(prompts: Sequence[Prompt], plan: WindowPlan) -> list[list[str]]:
   return rows
 
 
-def _at(parts: Mapping[int, str], frame: float) -> str:
-  return parts[max(begin for begin in parts if begin <= frame)]
+def _shares(parts: Mapping[int, str], middle: float, fade: int) -> dict[str, float]:
+  """The prompt in force at a window's middle; nearer to a change than half a fade, that and the other one."""
+  shares, begins = {}, list(parts)
+  for begin, end in zip(begins, [*begins[1:], None], strict=True):
+    into = 1.0 if begin == 0 else min(max((middle - begin) / fade + 0.5, 0), 1)
+    out = 1.0 if end is None else min(max((end - middle) / fade + 0.5, 0), 1)
+    if share := min(into, out):
+      shares[parts[begin]] = shares.get(parts[begin], 0.0) + share
+  total = sum(shares.values())
+  return {text: share / total for text, share in shares.items()}
 
 
 def parse(texts: Sequence[str]) -> list[Prompt]:

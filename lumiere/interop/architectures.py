@@ -19,13 +19,19 @@ class Published:
     model: the network.
     diffusion: the process that it was trained in.
     resolution: side of what it generates, in pixels.
+    sampling: how its authors sample it, fields of `SamplingConfig`.
     text: its text encoder, in the same file; None if there is none.
+    max_length: states of a caption that it takes.
+    prefix: what stands before all names in its files.
   """
 
   model: ImageUNetConfig
   diffusion: DiffusionConfig
   resolution: int
+  sampling: Mapping[str, Any]
   text: GlideTextConfig | None = None
+  max_length: int = 0
+  prefix: str = ""
 
 
 _GLIDE = dict(
@@ -36,15 +42,31 @@ _GLIDE = dict(
   attends_to_padding=True,
   head_dim=64,
 )
-# glide-text2im/model_creation.py; guided-diffusion's README.
+
+
+def _process(name: str) -> DiffusionConfig:
+  return DiffusionConfig(schedule={"name": name, "spacing": "linspace"}, prediction="eps")
+
+
+# How authors sample; all of these networks predict their variance. DeepFloyd IF: defaults of its stages.
+IF_SAMPLING = {
+  "t2i": dict(num_steps=100, guidance_scale=7.0),
+  "ssr_image": dict(num_steps=50, guidance_scale=4.0, augmentation_level=0.25),
+}
+KARLO_SAMPLING = dict(
+  num_steps=50, guidance_scale=8.0, variance="learned"
+)  # karlo/sampler/template.py
+# glide-text2im/model_creation.py and its notebook; guided-diffusion's README; karlo/configs/decoder_900M_vit_l.yaml.
 PUBLISHED = {
   "glide_base": Published(
     ImageUNetConfig(
       channels=(192, 384, 576, 768), num_res_blocks=3, attention_levels=(1, 2, 3), **_GLIDE
     ),
-    DiffusionConfig(schedule={"name": "squaredcos_cap_v2"}, prediction="eps"),
+    _process("squaredcos_cap_v2"),
     resolution=64,
+    sampling=dict(num_steps=100, guidance_scale=3.0, variance="learned"),
     text=GlideTextConfig(),
+    max_length=128,
   ),
   "glide_upsampler": Published(
     ImageUNetConfig(
@@ -54,9 +76,11 @@ PUBLISHED = {
       in_channels=6,
       **_GLIDE,
     ),
-    DiffusionConfig(schedule={"name": "linear"}, prediction="eps"),
+    _process("linear"),
     resolution=256,
+    sampling=dict(num_steps=27, variance="learned"),
     text=GlideTextConfig(),
+    max_length=128,
   ),
   "guided_diffusion_256": Published(
     ImageUNetConfig(
@@ -66,8 +90,28 @@ PUBLISHED = {
       out_channels=6,
       head_dim=64,
     ),
-    DiffusionConfig(schedule={"name": "linear"}, prediction="eps"),
+    _process("linear"),
     resolution=256,
+    sampling=dict(num_steps=250, variance="learned"),
+  ),
+  "karlo_decoder": Published(
+    ImageUNetConfig(
+      channels=(320, 640, 960, 1280),
+      num_res_blocks=3,
+      attention_levels=(1, 2, 3),
+      out_channels=6,
+      text_dim=768,
+      cross_attention_dim=1536,
+      text_norm="none",
+      text_pool="clip",
+      image_tokens=4,
+      head_dim=64,
+    ),
+    _process("squaredcos_cap_v2"),
+    resolution=64,
+    sampling=KARLO_SAMPLING,
+    max_length=79,  # two embeddings, 77 tokens
+    prefix="model.",
   ),
 }
 DOWN = {"ResnetDownsampleBlock2D": False, "SimpleCrossAttnDownBlock2D": True}
@@ -81,7 +125,7 @@ FIXED = {
   "freq_shift": (0,),
   "center_input_sample": (False,),
   "dual_cross_attention": (False,),
-  "class_embed_type": (None, "timestep"),
+  "class_embed_type": (None, "timestep", "identity"),
   "class_embeddings_concat": (False,),
   "time_embedding_type": ("positional",),
   "time_cond_proj_dim": (None,),
@@ -95,8 +139,14 @@ FIXED = {
 }
 
 
-def from_diffusers_unet(config: Mapping[str, Any]) -> ImageUNetConfig:
-  """The config of a diffusers `UNet2DConditionModel` of the DeepFloyd IF family.
+def from_diffusers_unet(
+  config: Mapping[str, Any], text_proj: Mapping[str, Any] | None = None
+) -> ImageUNetConfig:
+  """The config of a diffusers `UNet2DConditionModel` of the DeepFloyd IF family, or of Karlo's decoder.
+
+  Args:
+    config: its `config.json`.
+    text_proj: that of the `UnCLIPTextProjModel` before it; None if there is none.
 
   Raises:
     ValueError: names the field that has a value we have no network for.
@@ -145,18 +195,33 @@ def from_diffusers_unet(config: Mapping[str, Any]) -> ImageUNetConfig:
     raise ValueError(f"attention_head_dim={head_dim} must be one number")
   layers = config["layers_per_block"]
   width = config["cross_attention_dim"]
+  if (config.get("class_embed_type") == "identity") != (text_proj is not None):
+    raise ValueError(
+      f"class_embed_type={config.get('class_embed_type')!r}: 'identity' goes with text_proj/config.json beside it"
+    )
+  if text_proj is not None:
+    text = dict(
+      text_dim=text_proj.get("clip_embeddings_dim", 768),
+      cross_attention_dim=width,
+      text_pool="clip",
+      image_tokens=text_proj.get("clip_extra_context_tokens", 4),
+    )
+  else:
+    text = dict(
+      text_dim=config.get("encoder_hid_dim") or width,
+      cross_attention_dim=width if config.get("encoder_hid_dim") else None,
+      text_pool="attention" if config.get("addition_embed_type") else "none",
+      pool_heads=config.get("addition_embed_type_num_heads", 64),
+      attends_to_padding=True,
+    )
   return ImageUNetConfig(
     channels=tuple(config["block_out_channels"]),
     num_res_blocks=layers if isinstance(layers, int) else tuple(layers),
     attention_levels=tuple(level for level, attention in enumerate(attends) if attention),
     in_channels=config["in_channels"],
     out_channels=config["out_channels"],
-    text_dim=config.get("encoder_hid_dim") or width,
-    cross_attention_dim=width if config.get("encoder_hid_dim") else None,
+    **text,
     text_norm="group" if config.get("cross_attention_norm") else "none",
-    text_pool="attention" if config.get("addition_embed_type") else "none",
-    pool_heads=config.get("addition_embed_type_num_heads", 64),
-    attends_to_padding=True,
     self_attention=not only_text,
     head_dim=head_dim,
     embedding_dim=config.get("time_embedding_dim") or 4 * config["block_out_channels"][0],
@@ -164,6 +229,61 @@ def from_diffusers_unet(config: Mapping[str, Any]) -> ImageUNetConfig:
     norm_groups=config.get("norm_num_groups", 32),
     activation=act,
     residual_scale=1 / scale,
+  )
+
+
+def from_if(params: Mapping[str, Any]) -> ImageUNetConfig:
+  """The config of a network of DeepFloyd IF's own code, from `params` of its `config.yml`.
+
+  Raises:
+    KeyError: if a size is missing.
+    ValueError: names the field that has a value we have no network for.
+  """
+  for field, wanted in (
+    ("use_scale_shift_norm", True),
+    ("resblock_updown", True),
+    ("num_classes", None),
+    ("dims", 2),
+  ):
+    if params.get(field, 2 if field == "dims" else None) != wanted:
+      raise ValueError(f"{field}={params.get(field)!r} is not supported: {wanted!r} is")
+
+  def levels(resolutions) -> tuple[int, ...]:
+    """Those whose resolution is in "32,16,8", or whose downsampling is in [2, 4, 8]."""
+    if isinstance(resolutions, str):
+      resolutions = [params["image_size"] // int(side) for side in resolutions.split(",")]
+    return tuple(level for level in range(len(multiples)) if 2**level in resolutions)
+
+  multiples = params["channel_mult"]
+  multiples = [int(m) for m in (multiples.split(",") if isinstance(multiples, str) else multiples)]
+  attends, only_text = (
+    levels(params["attention_resolutions"]),
+    params.get("disable_self_attentions"),
+  )
+  if only_text and only_text is not True and levels(only_text) != attends:
+    raise ValueError(
+      f"disable_self_attentions={only_text!r} must be none or all of attention_resolutions={params['attention_resolutions']!r}"
+    )
+  width, blocks = params["model_channels"], params["num_res_blocks"]
+  text_dim, attended = params["encoder_dim"], params["encoder_channels"]
+  return ImageUNetConfig(
+    channels=tuple(width * multiple for multiple in multiples),
+    num_res_blocks=blocks if isinstance(blocks, int) else tuple(blocks),
+    attention_levels=attends,
+    in_channels=params["in_channels"],
+    out_channels=params["out_channels"],
+    text_dim=text_dim,
+    cross_attention_dim=attended if attended != text_dim else None,
+    text_norm="group",
+    text_pool="attention",
+    pool_heads=params["att_pool_heads"],
+    attends_to_padding=True,
+    self_attention=not only_text,
+    head_dim=params["num_head_channels"],
+    embedding_dim=width * max(multiples),
+    augmentation_embedding=params["in_channels"] == 6,
+    activation=params["activation"],
+    residual_scale=0.7071 if params.get("scale_skip_connection") else 1.0,
   )
 
 
@@ -177,8 +297,10 @@ def to_diffusers_unet(config: ImageUNetConfig, resolution: int) -> dict[str, Any
     raise ValueError(
       "text_norm='layer' cannot be written: diffusers' blocks have 'group' or 'none'"
     )
-  if config.text_pool == "last":
-    raise ValueError("text_pool='last' cannot be written: diffusers has 'attention' or 'none'")
+  if config.text_pool not in ("attention", "none"):
+    raise ValueError(
+      f"text_pool={config.text_pool!r} cannot be written: diffusers' U-Net has 'attention' or 'none'"
+    )
   attends = [level in config.attention_levels for level in range(len(config.channels))]
   kind = lambda table, flag: next(name for name, value in table.items() if value == flag)
   return {
@@ -213,14 +335,28 @@ def to_diffusers_unet(config: ImageUNetConfig, resolution: int) -> dict[str, Any
   }
 
 
+VARIANCES = {"fixed_small": "small", "fixed_large": "large", "learned_range": "learned"}
+
+
 def from_diffusers_scheduler(
   config: Mapping[str, Any],
 ) -> tuple[DiffusionConfig, dict[str, Any]]:
-  """(the process that a network was trained in, thresholding for `SamplingConfig`) from `scheduler_config.json`."""
+  """(the process that a network was trained in, fields of `SamplingConfig`) from `scheduler_config.json`.
+
+  Raises:
+    ValueError: names the field that has a value we have nothing for.
+  """
+  if config.get("_class_name") == "UnCLIPScheduler":
+    config = {"beta_schedule": "squaredcos_cap_v2", "timestep_spacing": "linspace", **config}
   predictions = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
   prediction = config.get("prediction_type", "epsilon")
   if prediction not in predictions:
     raise ValueError(f"prediction_type={prediction!r} must be one of {', '.join(predictions)}")
+  variance = config.get("variance_type", "fixed_small").removesuffix("_log")
+  if variance not in VARIANCES:
+    raise ValueError(
+      f"variance_type={config['variance_type']!r} is not supported: {', '.join(VARIANCES)} are"
+    )
   if config.get("trained_betas") is not None or config.get("rescale_betas_zero_snr"):
     raise ValueError("trained_betas and rescale_betas_zero_snr are not supported")
   schedule = {
@@ -238,7 +374,8 @@ def from_diffusers_scheduler(
     }
   else:
     threshold = {"name": "static" if config.get("clip_sample", True) else "none"}
-  return DiffusionConfig(schedule=schedule, prediction=predictions[prediction]), threshold
+  diffusion = DiffusionConfig(schedule=schedule, prediction=predictions[prediction])
+  return diffusion, {"threshold": threshold, "variance": VARIANCES[variance]}
 
 
 def to_diffusers_scheduler(diffusion: DiffusionConfig, sampling: SamplingConfig) -> dict[str, Any]:
@@ -258,6 +395,7 @@ def to_diffusers_scheduler(diffusion: DiffusionConfig, sampling: SamplingConfig)
     "beta_start": schedule.get("beta_start", 1e-4),
     "beta_end": schedule.get("beta_end", 0.02),
     "prediction_type": predictions[diffusion.prediction],
+    "variance_type": {ours: theirs for theirs, ours in VARIANCES.items()}[sampling.variance],
     "thresholding": threshold["name"] == "dynamic",
     "dynamic_thresholding_ratio": threshold.get("percentile", 0.995),
     "sample_max_value": threshold.get("maximum") or 1.0,

@@ -2,6 +2,7 @@
 
 python -m lumiere.interop.convert --source=IF-I-M-v1.0 --out=runs/if_m                   (a pipeline folder of diffusers)
 python -m lumiere.interop.convert --source=IF-I-M-v1.0/unet --out=runs/if_m              (its U-Net alone)
+python -m lumiere.interop.convert --source=IF-I-M-v1.0 --out=runs/if_m                   (DeepFloyd's own folder: config.yml)
 python -m lumiere.interop.convert --source=base.pt --architecture=glide_base --out=runs/glide
 python -m lumiere.interop.convert --source=t5-v1_1-xxl --out=runs/t5_xxl                 (a text encoder)
 python -m lumiere.interop.convert --source=runs/t2i --to=diffusers --out=mine            (a run of ours, back)
@@ -10,11 +11,15 @@ Says what it recognised, fits every tensor by name and shape before it reads the
 more than the largest tensor is held in memory. `--report` shows the whole list.
 """
 
+import contextlib
 import json
 import pathlib
 import shutil
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import yaml
 from absl import flags
 from flax import nnx, traverse_util
 
@@ -35,7 +40,11 @@ from lumiere.text import encoders, glide
 from lumiere.training import checkpoints
 from stunet.image_unet import ImageUNetConfig
 
-MAX_TEXT_LENGTH = 77  # DeepFloyd IF
+MAX_TEXT_LENGTH = 77  # DeepFloyd IF, and CLIP
+# Names that tell a network of another kind -> what it is.
+REFUSED = {
+  "label_emb.weight": "a network that is told class labels; text or nothing is what ours are told"
+}
 
 
 def main():
@@ -73,8 +82,14 @@ def convert(
     return _convert_published(source, out, architecture)
   if (source / "unet" / "config.json").is_file():
     return _convert_unet(source / "unet", source / "scheduler", out)
+  if (source / "decoder" / "config.json").is_file():
+    return _convert_unet(source / "decoder", source / "decoder_scheduler", out)
+  if (source / "config.yml").is_file():
+    return _convert_if(source, out)
   if not (source / "config.json").is_file():
-    raise ValueError(f"--source={source} has neither config.json nor unet/config.json")
+    raise ValueError(
+      f"--source={source} has no config.json, unet/config.json, decoder/config.json or config.yml"
+    )
   config = json.loads((source / "config.json").read_text())
   if config.get("_class_name") == "UNet2DConditionModel":
     return _convert_unet(source, source.parent / "scheduler", out)
@@ -87,23 +102,58 @@ def convert(
 
 
 def _convert_unet(folder: pathlib.Path, scheduler: pathlib.Path, out: pathlib.Path) -> mapping.Fit:
-  """A diffusers U-Net with its scheduler."""
+  """A diffusers U-Net with its scheduler; Karlo's has a part of its own for the text, in `text_proj` beside it."""
   config = json.loads((folder / "config.json").read_text())
+  parts, text_proj = [folder], None
+  if config.get("class_embed_type") == "identity":
+    parts.append(folder.parent / "text_proj")
+    path = parts[-1] / "config.json"
+    text_proj = json.loads(path.read_text()) if path.is_file() else None
   try:
-    model = architectures.from_diffusers_unet(config)
+    model = architectures.from_diffusers_unet(config, text_proj)
   except (KeyError, ValueError) as error:
     raise ValueError(f"{folder / 'config.json'}: {error}") from error
   path = scheduler / "scheduler_config.json"
   if not path.is_file():
     raise ValueError(f"{path} is missing: it says in which process the network was trained")
-  diffusion, threshold = architectures.from_diffusers_scheduler(json.loads(path.read_text()))
-  # DeepFloyd IF's pipeline upsamples with corners aligned, by four.
-  super_resolution = SuperResolutionConfig(factor=4, aligned=True)
+  try:
+    diffusion, sampling = architectures.from_diffusers_scheduler(json.loads(path.read_text()))
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from error
   resolution = config.get("sample_size") or 64
-  experiment = describe(model, diffusion, threshold, resolution, super_resolution)
+  if text_proj is not None:
+    sampling = architectures.KARLO_SAMPLING | sampling
+    experiment = describe(model, diffusion, sampling, resolution, None, MAX_TEXT_LENGTH + 2)
+  else:
+    experiment = describe_if(model, diffusion, sampling, resolution)
   print(f"{folder}: a {experiment.stage} network of diffusers, {len(model.channels)} levels")
-  with tensors.open_tensors(tensors.find_weights(folder)) as found:
+  with contextlib.ExitStack() as stack:
+    found = {}
+    for part in parts:
+      found |= stack.enter_context(tensors.open_tensors(tensors.find_weights(part)))
     return _write(experiment, found, names.diffusers(model), {}, out)
+
+
+def _convert_if(folder: pathlib.Path, out: pathlib.Path) -> mapping.Fit:
+  """A network as DeepFloyd IF's own code reads it: `config.yml` and a state dict."""
+  try:
+    params = yaml.safe_load((folder / "config.yml").read_text())["params"]
+    model = architectures.from_if(params)
+  except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+    raise ValueError(f"{folder / 'config.yml'}: {error}") from error
+  diffusion, sampling = architectures.from_diffusers_scheduler(
+    {
+      "beta_schedule": "squaredcos_cap_v2",
+      "variance_type": "learned_range",
+      "thresholding": True,
+      "dynamic_thresholding_ratio": 0.95,
+      "sample_max_value": 1.0 if model.in_channels == 6 else 1.5,
+    }
+  )  # deepfloyd_if/modules/base.py; the same as in diffusers' folders
+  experiment = describe_if(model, diffusion, sampling, params["image_size"])
+  print(f"{folder}: a {experiment.stage} network of DeepFloyd IF, {len(model.channels)} levels")
+  with tensors.open_tensors(tensors.find_weights(folder)) as found:
+    return _write(experiment, found, names.adm(model), {}, out)
 
 
 def _convert_published(source: pathlib.Path, out: pathlib.Path, architecture: str) -> mapping.Fit:
@@ -113,10 +163,10 @@ def _convert_published(source: pathlib.Path, out: pathlib.Path, architecture: st
   experiment = describe(
     published.model,
     published.diffusion,
-    {"name": "static"},
+    published.sampling,
     published.resolution,
     SuperResolutionConfig(factor=4),
-    config.length if config else MAX_TEXT_LENGTH,
+    published.max_length,
   )
   print(f"{source}: read as {architecture}, a {experiment.stage} network")
   bpe = [source.parent / name for name in glide.FILES]
@@ -124,7 +174,11 @@ def _convert_published(source: pathlib.Path, out: pathlib.Path, architecture: st
   why = f"GLIDE's text encoder: {' and '.join(glide.FILES)} are not beside {source.name}"
   with tensors.open_tensors(source) as found:
     fitted = _write(
-      experiment, found, names.adm(published.model), {text.GLIDE_TEXT: why} if config else {}, out
+      experiment,
+      found,
+      names.adm(published.model, published.prefix),
+      {text.GLIDE_TEXT: why} if config else {},
+      out,
     )
     if config is None or not has_bpe:
       return fitted
@@ -160,6 +214,8 @@ def _convert_t5(folder: pathlib.Path, config: dict, out: pathlib.Path) -> mappin
 
 
 def _write(experiment, found, modules, unused, out: pathlib.Path) -> mapping.Fit:
+  for name in REFUSED.keys() & found.keys():
+    raise ValueError(f"{name} is the mark of {REFUSED[name]}")
   abstract = weights.split(nnx.eval_shape(lambda: build_model(experiment, weights.Seeds(0))))[1]
   # Ours lies under "network", and under "unet" in it for super-resolution.
   inside = ("network", "unet") if experiment.is_super_resolution else ("network",)
@@ -175,10 +231,10 @@ def _write(experiment, found, modules, unused, out: pathlib.Path) -> mapping.Fit
 def describe(
   model: ImageUNetConfig,
   diffusion: DiffusionConfig,
-  threshold: dict,
+  sampling: Mapping[str, Any],
   resolution: int,
-  super_resolution: SuperResolutionConfig,
-  max_length: int = MAX_TEXT_LENGTH,
+  super_resolution: SuperResolutionConfig | None,
+  max_length: int,
 ) -> Experiment:
   """The image stage that a public network stands for: what was not published is left at our defaults."""
   is_super_resolution = model.in_channels == 6
@@ -192,13 +248,22 @@ def describe(
       dataset="video_folder", folder="(imported)", num_frames=1, resolution=resolution
     ),
     train=TrainConfig(num_steps=1, batch_size=1),
-    sampling=SamplingConfig(
-      sampler="ddpm",
-      num_steps=100 if not is_super_resolution else 50,
-      guidance_scale=7.0 if not is_super_resolution else 4.0,
-      threshold=threshold,
-      augmentation_level=0.25 if model.augmentation_embedding else 0.0,
-    ),
+    sampling=SamplingConfig(**{"sampler": "ddpm", "augmentation_level": 0.0, **sampling}),
+  )
+
+
+def describe_if(
+  model: ImageUNetConfig, diffusion: DiffusionConfig, sampling: Mapping[str, Any], resolution: int
+) -> Experiment:
+  """`describe` for DeepFloyd IF, whose pipeline upsamples with corners aligned, by four."""
+  stage = "ssr_image" if model.in_channels == 6 else "t2i"
+  return describe(
+    model,
+    diffusion,
+    {**architectures.IF_SAMPLING[stage], **sampling},
+    resolution,
+    SuperResolutionConfig(factor=4, aligned=True),
+    MAX_TEXT_LENGTH,
   )
 
 

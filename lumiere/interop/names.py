@@ -94,18 +94,19 @@ def source_of(path: str, shape: tuple[int, ...], modules: Mapping[str, Module]) 
     KeyError: if the table has no such module.
   """
   module_path, _, leaf = path.rpartition("/")
-  module = modules[module_path]
+  module = modules[path] if path in modules else modules[module_path]
   axes = tuple(range(len(shape)))
   if leaf == "kernel":  # torch: [out, in, height, width]
     axes = (*axes[2:], 1, 0)
   theirs = [shape[axes.index(axis)] for axis in range(len(shape))]
   theirs[0] *= module.parts
   key = f"{module.name}.{LEAVES.get(leaf, leaf)}".removeprefix(".")
+  key = module.name if path in modules else key  # a weight that stands by itself in their files
   return Source(key, module, tuple(theirs), axes)
 
 
 def diffusers(config: ImageUNetConfig) -> dict[str, Module]:
-  """The table of diffusers' `UNet2DConditionModel`."""
+  """The table of diffusers' `UNet2DConditionModel`, with the `UnCLIPTextProjModel` of a network that has one."""
   attention = {
     "norm": "group_norm", "query": "to_q", "key": "to_k", "value": "to_v", "out": "to_out.0",
     "text_norm": "norm_cross", "text_key": "add_k_proj", "text_value": "add_v_proj",
@@ -124,6 +125,12 @@ def diffusers(config: ImageUNetConfig) -> dict[str, Module]:
     "text_pool/value": "add_embedding.pool.v_proj",
     "text_pool/dense": "add_embedding.proj",
     "text_pool/norm_out": "add_embedding.norm2",
+    "clip/no_image": "learned_classifier_free_guidance_embeddings",
+    "clip/image_vector": "clip_image_embeddings_project_to_time_embeddings",
+    "clip/caption_vector": "embedding_proj",
+    "clip/image_states": "clip_extra_context_tokens_proj",
+    "clip/states": "encoder_hidden_states_proj",
+    "clip/norm": "text_encoder_hidden_states_norm",
     "norm_out": "conv_norm_out",
     "conv_out": "conv_out",
   }
@@ -140,8 +147,11 @@ def diffusers(config: ImageUNetConfig) -> dict[str, Module]:
   return {ours: Module(name) for ours, name in table.items()}
 
 
-def adm(config: ImageUNetConfig) -> dict[str, Module]:
-  """The table of guided-diffusion, GLIDE's and DeepFloyd IF's own code: blocks are counted through, keys are fused."""
+def adm(config: ImageUNetConfig, prefix: str = "") -> dict[str, Module]:
+  """The table of the code of guided-diffusion, GLIDE, DeepFloyd IF and Karlo: blocks are counted through, keys are fused.
+
+  `prefix` stands before all names.
+  """
   pool = "encoder_pooling" if config.text_pool == "attention" else "transformer_proj"
   table = {
     "conv_in": "input_blocks.0.0",
@@ -157,6 +167,12 @@ def adm(config: ImageUNetConfig) -> dict[str, Module]:
     "text_pool/value": "encoder_pooling.1.v_proj",
     "text_pool/dense": "encoder_pooling.2" if pool == "encoder_pooling" else pool,
     "text_pool/norm_out": "encoder_pooling.3",
+    "clip/no_image": "cf_param",
+    "clip/image_vector": "clip_emb",
+    "clip/caption_vector": "text_feat_proj",
+    "clip/image_states": "clip_tok_proj",
+    "clip/states": "text_seq_proj.0",
+    "clip/norm": "text_seq_proj.1",
     "norm_out": "out.0",
     "conv_out": "out.2",
   }
@@ -164,20 +180,25 @@ def adm(config: ImageUNetConfig) -> dict[str, Module]:
   fused = {name: ("qkv", own) for name in own}
   fused |= {name: ("encoder_kv", ("text_key", "text_value")) for name in ("text_key", "text_value")}
   modules = {ours: Module(name) for ours, name in table.items()}
+  blocks = adm_places(config)
   for ours, kind in places(config):
-    prefix = adm_places(config)[ours]
     if kind == "attention":
       names = {"norm": "norm", "text_norm": "norm_encoder", "out": "proj_out"}
-      modules |= {f"{ours}/{part}": Module(f"{prefix}.{name}") for part, name in names.items()}
+      modules |= {
+        f"{ours}/{part}": Module(f"{blocks[ours]}.{name}") for part, name in names.items()
+      }
       for part, (name, parts) in fused.items():
         modules[f"{ours}/{part}"] = Module(
-          f"{prefix}.{name}", parts.index(part), len(parts), config.head_dim
+          f"{blocks[ours]}.{name}", parts.index(part), len(parts), config.head_dim
         )
     else:
+      names = RES_BLOCK["adm"]
       modules |= {
-        f"{ours}/{part}": Module(f"{prefix}.{name}") for part, name in RES_BLOCK["adm"].items()
+        f"{ours}/{part}": Module(f"{blocks[ours]}.{name}") for part, name in names.items()
       }
-  return modules
+  return {
+    ours: dataclasses.replace(module, name=prefix + module.name) for ours, module in modules.items()
+  }
 
 
 def places(config: ImageUNetConfig) -> Iterator[tuple[str, str]]:

@@ -75,13 +75,31 @@ def _safetensors(path: pathlib.Path, stack: contextlib.ExitStack) -> dict[str, T
   try:
     file = stack.enter_context(safetensors.safe_open(path, framework="numpy"))
   except (SafetensorError, OSError) as error:
-    raise ValueError(f"{path} cannot be read, it is truncated or damaged: {error}") from error
+    raise ValueError(
+      f"{path} cannot be read, it is truncated or damaged: {_first_cut(path) or error}"
+    ) from error
   return {
     name: Tensor(
       tuple(file.get_slice(name).get_shape()), lambda file=file, name=name: file.get_tensor(name)
     )
     for name in file.keys()  # noqa: SIM118  (no mapping)
   }
+
+
+def _first_cut(path: pathlib.Path) -> str | None:
+  """What is the first that is missing of a file that ends too early; None if it does not."""
+  size = path.stat().st_size
+  with path.open("rb") as file:
+    start = 8 + int.from_bytes(file.read(8), "little")
+    if start > size:
+      return "it ends within its header"
+    try:
+      header = json.loads(file.read(start - 8))
+      ends = {name: start + entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"}  # fmt: skip
+    except (ValueError, TypeError, KeyError, AttributeError):
+      return None
+  name = min((name for name in ends if ends[name] > size), key=ends.get, default=None)
+  return name and f"{name} would end at byte {ends[name]}, the file does at {size}"
 
 
 def _indexed(path: pathlib.Path, stack: contextlib.ExitStack) -> dict[str, Tensor]:

@@ -72,9 +72,11 @@ class TextEncoder:
     """States of captions.
 
     Returns:
-      "text" [b l d] float32, and "text_mask" [b l], True on tokens.
+      "text" [b l d] float32, and "text_mask" [b l], True on tokens. They lie on no device in particular: a network that
+      takes them has a mesh of its own.
     """
-    return self._encode(self._params, self.tokenizer(captions))
+    states = jax.device_get(self._encode(self._params, self.tokenizer(captions)))
+    return jax.tree.map(jnp.asarray, states)
 
   def condition(self, captions: Sequence[str]) -> dict[str, Array]:
     """What a network is conditioned with: `text` and `text_mask`, and as `null_text` and `null_text_mask` those of ""."""

@@ -11,6 +11,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="make test-parity installs it")
 diffusers = pytest.importorskip("diffusers", reason="make test-parity installs it")
 
+from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel  # noqa: E402
+
 from lumiere import weights  # noqa: E402
 from lumiere.experiment import DiffusionConfig  # noqa: E402
 from lumiere.interop import architectures, convert  # noqa: E402
@@ -118,6 +120,57 @@ def test_converted_networks_predict_what_diffusers_predicts(stage, seed, tmp_pat
   assert relative_error(same, theirs) < 1e-6
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_karlos_decoder_predicts_what_diffusers_parts_predict(seed, tmp_path):
+  rng = np.random.default_rng(seed)
+  levels, width, tokens = int(rng.integers(2, 4)), 8 * int(rng.integers(3, 7)), int(rng.integers(1, 5))  # fmt: skip
+  config = random_config(rng, 1)
+  attends = [False] * (levels - 1) + [True]
+  config = {
+    name: config[name] for name in ("in_channels", "out_channels", "layers_per_block", "mid_block_type", "attention_head_dim", "resnet_time_scale_shift")
+  } | dict(
+    sample_size=16, act_fn="silu", class_embed_type="identity", cross_attention_dim=width,
+    block_out_channels=[32 * int(n) for n in rng.integers(1, 4, levels)],
+    down_block_types=["SimpleCrossAttnDownBlock2D" if a else "ResnetDownsampleBlock2D" for a in attends],
+    up_block_types=["SimpleCrossAttnUpBlock2D" if a else "ResnetUpsampleBlock2D" for a in attends[::-1]],
+  )  # fmt: skip
+  unet = shaken(diffusers.UNet2DConditionModel(**config), seed)
+  text_proj = shaken(
+    UnCLIPTextProjModel(
+      clip_extra_context_tokens=tokens, clip_embeddings_dim=24, cross_attention_dim=width,
+      time_embed_dim=4 * config["block_out_channels"][0],
+    ), seed,
+  )  # fmt: skip
+  unet.save_pretrained(tmp_path / "karlo" / "decoder")
+  text_proj.save_pretrained(tmp_path / "karlo" / "text_proj")
+  diffusers.UnCLIPScheduler(variance_type="learned_range").save_pretrained(
+    tmp_path / "karlo" / "decoder_scheduler"
+  )
+  convert.convert(tmp_path / "karlo", tmp_path / "run")
+  trained = checkpoints.load_trained(tmp_path / "run", ("t2i",))
+  ours = trained.rebuild(trained.params, trained.frozen).network
+
+  x = rng.standard_normal((2, 3, 16, 16)).astype(np.float32)
+  states = rng.standard_normal((2, 9, 24)).astype(np.float32)
+  mask = np.arange(9) < np.array([[9], [5]])
+  timesteps = rng.integers(0, 1000, 2).astype(np.float32)
+  image, caption, text = (torch.from_numpy(s) for s in (states[:, 0], states[:, 1], states[:, 2:]))
+  with torch.no_grad():
+    attended, vector = text_proj(
+      image_embeddings=image, prompt_embeds=caption, text_encoder_hidden_states=text,
+      do_classifier_free_guidance=False,
+    )  # fmt: skip
+    attended_mask = np.pad(mask[:, 2:], ((0, 0), (tokens, 0)), constant_values=True)
+    theirs = unet(
+      *map(torch.from_numpy, (x, timesteps)), attended, class_labels=vector,
+      attention_mask=torch.from_numpy(attended_mask),
+    ).sample.numpy()  # fmt: skip
+  output = jax.jit(lambda *args: ours(*args))(
+    jnp.asarray(np.moveaxis(x, 1, -1)), *map(jnp.asarray, (timesteps, states, mask))
+  )
+  assert relative_error(np.moveaxis(output, -1, 1), theirs) < 1e-4
+
+
 def test_the_adm_reference_agrees_on_other_sizes_from_a_torch_file(tmp_path, monkeypatch):
   model = dataclasses.replace(
     GLIDE, channels=(32, 32, 64), num_res_blocks=2, attention_levels=(1, 2), embedding_dim=128
@@ -128,7 +181,11 @@ def test_the_adm_reference_agrees_on_other_sizes_from_a_torch_file(tmp_path, mon
     architectures.PUBLISHED,
     "glide_base",
     architectures.Published(
-      model, DiffusionConfig(schedule={"name": "squaredcos_cap_v2"}, prediction="eps"), 16
+      model,
+      DiffusionConfig(schedule={"name": "squaredcos_cap_v2"}, prediction="eps"),
+      16,
+      {},
+      max_length=7,
     ),
   )
   convert.convert(tmp_path / "base.pt", tmp_path / "run", "glide_base")

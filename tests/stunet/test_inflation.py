@@ -51,6 +51,23 @@ def test_every_nth_frame_is_the_image_networks(factors, depth, conditioned):
     assert float(jnp.abs(output[:, 1] - expected[:, 1]).max()) > 1e-2
 
 
+def test_a_conditional_network_starts_as_the_unconditional_one_and_learns_to_look():
+  """Whatever is put in the further channels; the first thing to move are their weights."""
+  x, *rest = inputs(1, 4, 8, 8)
+  shown = jax.random.normal(jax.random.key(3), (*x.shape[:-1], 4))
+  plain = run(video_unet(2, 2), x, *rest)
+  model = video_unet(2, 2, condition_channels=4)
+  both = jnp.concatenate([x, shown], axis=-1)
+  np.testing.assert_array_equal(run(model, both, *rest), plain)
+  rebuild, params, frozen = weights.split(model)
+  assert sorted(params["condition_in"]) == ["bias", "kernel"]
+  loss = lambda params: jnp.mean(jnp.square(rebuild(params, frozen)(both, *rest)))
+  grads = jax.jit(jax.grad(loss))(params)
+  assert float(jnp.abs(grads["condition_in"]["kernel"]).max()) > 0
+  with pytest.raises(ValueError, match="3 channels given, in_channels=3 and 4 more expected"):
+    model(x, *rest)
+
+
 def test_repeated_frames_stay_repeated_at_the_start():
   x, *rest = inputs(1, 1, 8, 8)
   still = jnp.repeat(x, 8, axis=1)

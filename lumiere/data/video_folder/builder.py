@@ -1,4 +1,4 @@
-"""A TFDS dataset of the captioned videos in a folder.
+"""A TFDS dataset of the captioned videos in a folder; for clips of one frame also of its pictures.
 
 A file without a caption, or one that `read_clips` refuses, is skipped; `skipped.json` in the dataset's folder and the log say
 which and why. Files, not clips, are dealt out to the splits: by the hash of their names, so that a file which is added
@@ -23,7 +23,8 @@ from absl import logging
 from lumiere.data.video_folder.captions import caption_files, read_captions
 from lumiere.data.video_folder.clips import Clip, UnusableError, read_clips
 
-SUFFIXES = (".mp4", ".webm", ".gif")
+VIDEOS = (".mp4", ".webm", ".gif")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")  # clips of one frame
 SKIPPED = "skipped.json"
 
 
@@ -96,7 +97,7 @@ class VideoFolder(tfds.core.GeneratorBasedBuilder):
     }
     usable = [name for name in videos if self._is_usable(name)]
     if not usable:
-      why = summary(self._skipped) or f"there is no {', '.join(SUFFIXES)} file in it"
+      why = summary(self._skipped) or f"there is no {', '.join(VIDEOS)} file in it"
       raise ValueError(f"folder={str(folder)!r} gives no clips: {why}")
     splits = split_by_hash(usable, self.builder_config.validation_share)
     return {split: self._generate_examples(names) for split, names in splits.items() if names}
@@ -202,7 +203,7 @@ def list_videos(folder: pathlib.Path) -> list[str]:
   names = (
     path.relative_to(folder)
     for path in folder.rglob("*")
-    if path.suffix.lower() in SUFFIXES and path.is_file()
+    if path.suffix.lower() in VIDEOS + PICTURES and path.is_file()
   )
   return sorted(
     name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)

@@ -73,7 +73,8 @@ def _shown(path: pathlib.Path) -> Iterator[tuple[Frame, float, bool]]:
   except (ValueError, OSError, av.FFmpegError) as error:
     raise UnusableError(f"cannot be decoded: {error}") from error
   if frame is not None:
-    yield frame, shown + gap - 1e-6, True  # less a tolerance for sums of rounded timestamps
+    # Less a tolerance for sums of rounded timestamps; a file of a single frame, a picture, is shown for one at any rate.
+    yield frame, shown + (gap or 2e-6) - 1e-6, True
 
 
 def _fit(frame: Frame, resolution: int) -> UInt8[np.ndarray, "size size 3"]:

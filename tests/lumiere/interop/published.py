@@ -80,11 +80,37 @@ GLIDE = ImageUNetConfig(
 ADM_DOWN, ADM_UP = {2}, {1}
 
 
-def adm_shapes(config: ImageUNetConfig) -> dict[str, list[int]]:
+# Karlo's decoder, made small; in diffusers' folders the text has a part of its own.
+KARLO = ImageUNetConfig(
+  channels=(32, 64), num_res_blocks=1, attention_levels=(1,), out_channels=6, text_dim=24,
+  cross_attention_dim=40, text_norm="none", text_pool="clip", image_tokens=3, head_dim=16,
+)  # fmt: skip
+KARLO_DECODER = dict(
+  sample_size=16, in_channels=3, out_channels=6, block_out_channels=[32, 64], layers_per_block=1,
+  down_block_types=["ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"],
+  mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+  up_block_types=["SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"],
+  attention_head_dim=16, cross_attention_dim=40, class_embed_type="identity", act_fn="silu",
+  resnet_time_scale_shift="scale_shift",
+)  # fmt: skip
+KARLO_TEXT = dict(
+  clip_extra_context_tokens=3, clip_embeddings_dim=24, time_embed_dim=128, cross_attention_dim=40
+)
+# IF-II as DeepFloyd's own code describes it, made small.
+IF_PARAMS = dict(
+  image_size=32, in_channels=6, out_channels=6, model_channels=32, channel_mult="1,2", num_res_blocks=[1, 2],
+  attention_resolutions="16", disable_self_attentions="16", activation="gelu", encoder_dim=24,
+  encoder_channels=64, att_pool_heads=4, num_head_channels=16, use_scale_shift_norm=True,
+  resblock_updown=True, efficient_activation=True, scale_skip_connection=True, precision="16",
+)  # fmt: skip
+IF_UP = {2}
+
+
+def adm_shapes(config: ImageUNetConfig, prefix: str = "") -> dict[str, list[int]]:
   """Names and shapes of a network in the ADM family's own naming."""
   abstract = weights.split(nnx.eval_shape(lambda: ImageUNet(config, rngs=weights.Seeds(0))))[1]
   sources = [
-    names.source_of(path, leaf.shape, names.adm(config))
+    names.source_of(path, leaf.shape, names.adm(config, prefix))
     for path, leaf in traverse_util.flatten_dict(abstract, sep="/").items()
   ]
   # 1x1 convolutions over the pixels are 1-D there.

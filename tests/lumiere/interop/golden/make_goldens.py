@@ -8,8 +8,11 @@ import json
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
 
+from lumiere.interop import architectures
 from tests.lumiere.interop.published import (
   ADM_DOWN,
   ADM_UP,
@@ -17,6 +20,11 @@ from tests.lumiere.interop.published import (
   GOLDEN,
   IF_I,
   IF_II,
+  IF_PARAMS,
+  IF_UP,
+  KARLO,
+  KARLO_DECODER,
+  KARLO_TEXT,
   SCHEDULER,
   adm_shapes,
   draw,
@@ -57,8 +65,51 @@ def main():
   ).numpy()  # fmt: skip
   arrays |= {"glide/x": x, "glide/text": text, "glide/output": output}
   arrays |= {"timesteps": timesteps, "levels": levels}
+  shapes["if_own"] = adm_shapes(architectures.from_if(IF_PARAMS))
+  x, text = normal(2, 6, 16, 16), normal(2, 5, 24)
+  output = adm_reference.forward(
+    {k: torch.from_numpy(v) for k, v in draw(shapes["if_own"]).items()},
+    *map(torch.from_numpy, (x, timesteps, text)), levels=torch.from_numpy(levels), head_dim=16,
+    down=ADM_DOWN, up=IF_UP, act=F.gelu, scale=0.7071, pool_heads=4,
+  ).numpy()  # fmt: skip
+  arrays |= {"if_own/x": x, "if_own/text": text, "if_own/output": output}
+  arrays |= karlo(shapes, torch.from_numpy(timesteps), normal)
   np.savez_compressed(GOLDEN / "unets.npz", **arrays)
   (GOLDEN / "shapes.json").write_text(json.dumps(shapes))
+
+
+@torch.no_grad()
+def karlo(shapes, timesteps, normal) -> dict[str, np.ndarray]:
+  """Its decoder in diffusers' parts and in its own naming. The second example has no image, and few tokens."""
+  x, states = torch.from_numpy(normal(2, 3, 16, 16)), torch.from_numpy(normal(2, 7, 24))
+  mask = torch.ones(2, 7, dtype=torch.bool)
+  mask[1, 0] = mask[1, 5:] = False
+  image, caption, text = states[:, 0], states[:, 1], states[:, 2:]
+  without = lambda learned: torch.where(mask[:, :1], image, learned)
+
+  unet, text_proj = UNet2DConditionModel(**KARLO_DECODER).eval(), UnCLIPTextProjModel(**KARLO_TEXT)
+  for name, model in (("karlo", unet), ("karlo_text", text_proj)):
+    shapes[name] = {key: list(tensor.shape) for key, tensor in model.state_dict().items()}
+    model.load_state_dict({k: torch.from_numpy(v) for k, v in draw(shapes[name]).items()})
+  attended, vector = text_proj(
+    image_embeddings=without(text_proj.learned_classifier_free_guidance_embeddings),
+    prompt_embeds=caption, text_encoder_hidden_states=text, do_classifier_free_guidance=False,
+  )  # fmt: skip
+  output = unet(
+    x, timesteps, attended, class_labels=vector,
+    attention_mask=F.pad(mask[:, 2:], (3, 0), value=True),
+  ).sample  # fmt: skip
+
+  shapes["karlo_own"] = adm_shapes(KARLO, "model.")
+  state = {
+    k.removeprefix("model."): torch.from_numpy(v) for k, v in draw(shapes["karlo_own"]).items()
+  }
+  own = adm_reference.forward(
+    state, x, timesteps, text, clip=(without(state["cf_param"]), caption), mask=mask[:, 2:],
+    head_dim=KARLO.head_dim, down=ADM_DOWN, up=ADM_UP,
+  )  # fmt: skip
+  arrays = dict(x=x, text=states, mask=mask, output=output)
+  return {f"karlo/{k}": v.numpy() for k, v in arrays.items()} | {"karlo_own/output": own.numpy()}
 
 
 GUIDANCE_SCALE = 3.0
@@ -66,7 +117,7 @@ GUIDANCE_SCALE = 3.0
 
 def trajectory(model, normal) -> dict[str, np.ndarray]:
   """Ten ancestral steps of the IF-I network as its pipeline takes them, with guidance and dynamic thresholding."""
-  scheduler = DDPMScheduler(**{k: v for k, v in SCHEDULER.items() if k[0] != "_"} | {"variance_type": "fixed_small"})  # fmt: skip
+  scheduler = DDPMScheduler(**{k: v for k, v in SCHEDULER.items() if k[0] != "_"})
   scheduler.set_timesteps(10)
   text, null = normal(2, 5, 24), np.repeat(normal(1, 5, 24), 2, axis=0)
   noises = normal(11, 2, 3, 16, 16)
@@ -75,9 +126,12 @@ def trajectory(model, normal) -> dict[str, np.ndarray]:
   original = torch.randn
   for step, timestep in enumerate(scheduler.timesteps):
     with torch.no_grad():
-      predict = lambda states, z=z, t=timestep: model(z, t, torch.from_numpy(states)).sample[:, :3]
-      conditional, unconditional = predict(text), predict(null)
+      predict = lambda states, z=z, t=timestep: model(z, t, torch.from_numpy(states)).sample
+      (conditional, variance), (unconditional, _) = (
+        predict(states).split(3, dim=1) for states in (text, null)
+      )
     guided = unconditional + GUIDANCE_SCALE * (conditional - unconditional)
+    guided = torch.cat([guided, variance], dim=1)  # the pipeline takes the conditional variance
     noise = torch.from_numpy(noises[step + 1])
     torch.randn = lambda *args, noise=noise, **kwargs: noise
     try:

@@ -1,0 +1,23 @@
+"""Fine-tunes the miniature image network to a style, from a folder with a few captioned pictures (paper, section 4).
+
+Only image weights are styled; the video layers were trained around the original ones and stay as they are. Sampling then
+takes weights between the two, sample.py --style=runs/t2i_style_tiny --style_strength=0.75.
+
+python scripts/style_pictures.py --out=pictures                     (or pictures of yours, with captions.csv)
+python train.py --config=configs/t2i_style_tiny.py --workdir=runs/t2i_style_tiny --config.init_from=runs/t2i_tiny --config.data.folder=pictures
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common, t2i_tiny
+
+
+def get_config() -> ConfigDict:
+  config = t2i_tiny.get_config()
+  config.data.update(dataset="video_folder", folder="pictures")
+  config.data.video_folder = dict(num_frames=1, resolution=64)
+  config.optimizer = common.tiny_optimizer(
+    5e-4
+  )  # lower than from scratch: the style, not another model
+  config.train.update(num_steps=150, batch_size=16, checkpoint_every=150)
+  return config

@@ -1,0 +1,208 @@
+"""What the applications are worth on moving shapes, where the truth is known: each function gives figures by name.
+
+Clips come from the test split; the cascade's base is a conditional one.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import UInt8
+from tqdm import tqdm
+
+from lumiere.applications import given as givens
+from lumiere.applications.given import Given
+from lumiere.cascade import Cascade
+from lumiere.data import frames, sources
+from lumiere.data.moving_shapes.captions import parse
+from lumiere.evaluation import moving_shapes
+from lumiere.evaluation.seams import frame_change, seam_score
+from lumiere.evaluation.tracking import track
+from multidiffusion.windows import plan_windows
+
+BATCH = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Clips:
+  """Held-out clips at the cascade's resolution, with their captions."""
+
+  videos: UInt8[np.ndarray, "n t h w 3"]
+  captions: tuple[str, ...]
+
+  @classmethod
+  def load(cls, cascade: Cascade, count: int) -> "Clips":
+    """The first `count` of the test split."""
+    data = cascade.base.experiment.data
+    source = sources.make_source(data, "test")
+    examples = [source[index] for index in range(min(count, len(source)))]
+    captions = tuple(example["caption"].decode() for example in examples)
+    videos = [givens.fit_video(np.asarray(e["video"]), cascade.resolution) for e in examples]
+    return cls(np.stack(videos)[:, : data.num_frames], captions)
+
+  def moving(self) -> "Clips":
+    """Those in which the thing's centre moves."""
+    ways = (
+      "left",
+      "right",
+      "up",
+      "down",
+      "circles clockwise",
+      "circles counterclockwise",
+      "bounces",
+    )
+    keep = [i for i, text in enumerate(self.captions) if parse(text).things[0].motion in ways]
+    return Clips(self.videos[keep], tuple(self.captions[i] for i in keep))
+
+
+def complete(cascade: Cascade, captions: Sequence[str], given: Sequence[Given]):
+  """`Cascade.complete` in batches."""
+  parts = []
+  for first in tqdm(range(0, len(captions), BATCH), desc="clips"):
+    some = slice(first, first + BATCH)
+    parts.append(cascade.complete(captions[some], given[some], first_index=first))
+  return np.concatenate(parts)
+
+
+def largest_error(videos, given: Sequence[Given]) -> int:
+  """Largest difference, of 255, at pixels that were given."""
+  return max(
+    int(np.abs(video.astype(int) - each.video)[each.mask == 1].max(initial=0))
+    for video, each in zip(videos, given, strict=True)
+  )
+
+
+def image_to_video(cascade: Cascade, clips: Clips) -> dict[str, dict[str, float]]:
+  """The judge's shares for text alone and for text with the first frame, and the error at that frame."""
+  fps, count = cascade.base.experiment.data.fps, cascade.num_frames
+  text = np.concatenate(
+    [
+      cascade.generate(clips.captions[i : i + BATCH], first_index=i)
+      for i in range(0, len(clips.captions), BATCH)
+    ]
+  )
+  given = [givens.keyframes([v[0]], [0], count, cascade.resolution) for v in clips.videos]
+  made = complete(cascade, clips.captions, given)
+  judged = lambda videos: moving_shapes.report(moving_shapes.judge(videos, clips.captions, fps))
+  return {
+    "text to video": judged(text),
+    "image to video": judged(made) | {"error at given pixels": largest_error(made, given)},
+  }
+
+
+def inpainting(cascade: Cascade, clips: Clips) -> dict[str, float]:
+  """Centroid errors, in frame widths, where the middle half of a clip hides the square that the thing moves in.
+
+  Compared are what is made, and the hole filled with what the nearest frame without it shows there.
+  """
+  clips = clips.moving()
+  t, size = clips.videos.shape[1:3]
+  hidden = np.arange(t // 4, t - t // 4)
+  given, copies = [], []
+  for video in clips.videos:
+    path = track(video).centre
+    low, high = (np.nanmin(path, axis=0) - 0.28) * size, (np.nanmax(path, axis=0) + 0.28) * size
+    (left, top), (right, bottom) = np.clip(np.floor(low), 0, size), np.clip(np.ceil(high), 0, size)
+    new = np.zeros((t, size, size), bool)
+    new[hidden, int(top) : int(bottom), int(left) : int(right)] = True
+    given.append(givens.with_hole(video, new, size))
+    nearest = np.where(hidden - hidden[0] < len(hidden) / 2, hidden[0] - 1, hidden[-1] + 1)
+    copy = video.copy()
+    copy[hidden] = np.where(new[hidden][..., None], video[nearest], video[hidden])
+    copies.append(copy)
+  made = complete(cascade, clips.captions, given)
+  return {
+    "made": centroid_error(made, clips.videos, hidden),
+    "nearest known frame": centroid_error(copies, clips.videos, hidden),
+    "error at given pixels": largest_error(made, given),
+    "clips": len(made),
+  }
+
+
+def centroid_error(videos, truth, where) -> float:
+  """Mean distance of the thing from its true place, in frame widths; half a frame where it is not seen."""
+  distances = []
+  for video, real in zip(videos, truth, strict=True):
+    apart = np.linalg.norm(track(video).centre - track(real).centre, axis=1)[where]
+    distances.append(np.nan_to_num(apart, nan=0.5))
+  return float(np.mean(distances))
+
+
+def cinemagraphs(cascade: Cascade, clips: Clips) -> dict[str, float]:
+  """Change in the still region, of 255, and mean change where it may move; the left half of each picture moves."""
+  size, count = cascade.resolution, cascade.num_frames
+  moving = np.zeros((size, size), bool)
+  moving[:, : size // 2] = True
+  given = [givens.cinemagraph(video[0], moving, count, size) for video in clips.videos]
+  made = complete(cascade, clips.captions, given)
+  change = np.abs(made.astype(int) - made[:, :1])
+  return {
+    "largest change where still": int(change[:, :, ~moving].max()),
+    "mean change where moving": float(change[:, :, moving].mean()),
+  }
+
+
+def long_video(cascade: Cascade, captions: Sequence[str], times: int = 8) -> dict[str, dict]:
+  """Clips of `times` the training length: in windows that are reconciled, in independent ones, frame by frame.
+
+  `seams` is the change at the borders of independent windows over that elsewhere, `jump` the largest change over the median
+  one, `last` the share of clips whose last part still shows background, colour and shape of the caption.
+  """
+  base = dataclasses.replace(cascade, ssr=None)
+  length = base.num_frames
+  total = times * length
+  own = base.base.experiment.sampling
+  borders = plan_windows(total, length, length).borders()
+  apart = dataclasses.replace(own, window=length, stride=length, window_weights="uniform")
+  videos = {
+    "MultiDiffusion": base.extend(captions, total),
+    "independent windows": base.extend(captions, total, sampling=apart),
+    "frame by frame": frame_by_frame(base, captions, total),
+  }
+  return {name: steadiness(made, captions, borders, length) for name, made in videos.items()}
+
+
+def frame_by_frame(base: Cascade, captions: Sequence[str], total: int):
+  """Autoregression: each next frame from those before it, as many as the network takes."""
+  made = base.generate(captions)
+  length = base.num_frames
+  for index in tqdm(range(length, total), desc="frame by frame"):
+    given = [
+      givens.keyframes(list(v[1 - length :]), range(length - 1), length, base.resolution)
+      for v in made
+    ]
+    following = base.complete(captions, given, seed=index)[:, -1:]
+    made = np.concatenate([made, following], axis=1)
+  return made
+
+
+def steadiness(videos, captions, borders, length: int) -> dict[str, float]:
+  """See `long_video`."""
+  changes = [frame_change(frames.to_float(video)) for video in videos]
+  verdicts = moving_shapes.judge([video[-length:] for video in videos], captions, 8.0)
+  return {
+    "seams": float(np.mean([seam_score(frames.to_float(v), borders) for v in videos])),
+    "jump": float(np.mean([c.max() / max(np.median(c), 1e-6) for c in changes])),
+    "last": float(np.mean([v.background and v.colour and v.shape for v in verdicts])),
+  }
+
+
+def two_prompts(cascade: Cascade, pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
+  """One prompt for the first half of a clip, another for the second: are both there, and does it jump?
+
+  `first` and `second`: share of clips whose first and last window show that prompt's colour (and background). `no jump`:
+  share in which no change from frame to frame is larger than the largest one inside the first or the last window.
+  """
+  length = cascade.num_frames
+  total = 4 * length
+  made = [cascade.generate([{0: a, total // 2: b}], num_frames=total, seed=i)[0] for i, (a, b) in enumerate(pairs)]  # fmt: skip
+  seen = {"first": (slice(length), 0), "second": (slice(-length, None), 1)}
+  shares = {}
+  for name, (part, which) in seen.items():
+    captions = [pair[which] for pair in pairs]
+    verdicts = moving_shapes.judge([video[part] for video in made], captions, 8.0)
+    shares[name] = float(np.mean([v.colour and v.background for v in verdicts]))
+  changes = [frame_change(frames.to_float(video)) for video in made]
+  inside = [max(c[: length - 1].max(), c[1 - length :].max()) for c in changes]
+  shares["no jump"] = float(np.mean([c.max() <= i for c, i in zip(changes, inside, strict=True)]))
+  return shares
