@@ -33,8 +33,8 @@ CSS = """
 """
 
 
-def build(studio: Studio) -> gr.Blocks:
-  """The page around a studio."""
+def build(studio: Studio, folder: str) -> gr.Blocks:
+  """The page around a studio, which writes its videos to a folder."""
   cascade, animates = studio.cascade, studio.animates
   side, trained = cascade.resolution, cascade.num_frames
   experiment = cascade.base.experiment
@@ -51,6 +51,10 @@ def build(studio: Studio) -> gr.Blocks:
 
   def forget():
     return None, None, gr.update(value=None, visible=False)
+
+  def start():
+    text = "Working. The first video of its kind waits for a program to be compiled."
+    return None, None, said(text)
 
   def run(
     prompt,
@@ -75,21 +79,17 @@ def build(studio: Studio) -> gr.Blocks:
       order = Order(prompt, picture, layers, whole("seed", seed), int(count), int(steps), strength)
       video = studio.make(order, request.session_hash, bar)
     except Cancelled:
-      yield None, None, said("Cancelled.")
-      return
+      return None, None, said("Cancelled.")
     except ValueError as error:
-      yield None, None, failed(error)
-      return
+      return None, None, failed(error)
     except Exception:
       logging.exception("making a video failed")
-      yield None, None, failed("this failed for a reason of the server's; its log says more")
-      return
+      return None, None, failed("this failed for a reason of the server's; its log says more")
     about = f"{len(video)} frames of {video.shape[2]}x{video.shape[1]} pixels, seed {order.seed}"
-    with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy
-      path = pathlib.Path(folder) / "video.mp4"
-      frames.write_video(path, video, experiment.data.fps)
-      message = said(f"{about}, in {time.monotonic() - begin:.0f} s.")
-      yield str(path), frames.xt_slice(video), message
+    path = pathlib.Path(tempfile.mkdtemp(dir=folder)) / "video.mp4"
+    frames.write_video(path, video, experiment.data.fps)
+    message = said(f"{about}, in {time.monotonic() - begin:.0f} s.")
+    return str(path), frames.xt_slice(video), message
 
   def cancel(request: gr.Request):
     studio.cancel(request.session_hash)
@@ -179,10 +179,10 @@ def build(studio: Studio) -> gr.Blocks:
     gr.on([upload.clear, canvas.clear], forget, None, found[:-1], **private)
     shown = [video, xt, message]
     asked = [prompt, picture, canvas, strength, seed, count, steps]
-    made = gr.on(
-      [make.click, prompt.submit], run, asked, shown,
-      api_visibility="private", concurrency_limit=1, trigger_mode="once", show_progress_on=video,
-    )  # fmt: skip
+    begun = gr.on([make.click, prompt.submit], start, None, shown, queue=False, **private)
+    made = begun.then(
+      run, asked, shown, api_visibility="private", concurrency_limit=1, show_progress_on=video
+    )
     # Two listeners: the first stops what is being made, the second takes out of the queue what waits there.
     stop.click(cancel, None, shown, queue=False, **private)
     stop.click(None, cancels=[made])
@@ -199,7 +199,7 @@ def served(studio: Studio, host: str, port: int | None) -> Iterator[gr.Blocks]:
   """
   with tempfile.TemporaryDirectory(prefix="lumiere_web_") as folder:
     os.environ["GRADIO_TEMP_DIR"] = folder
-    page = build(studio).queue(max_size=16, api_open=False)
+    page = build(studio, folder).queue(max_size=16, api_open=False)
     try:
       if port is not None:  # Gradio would leave its own attempt open
         socket.create_server((host, port)).close()

@@ -22,8 +22,8 @@ FLAGS = (
 PATIENCE = 180_000
 
 
-def test_the_theme_and_the_page_ask_for_nothing_from_outside(runs):
-  page = pages.build(Studio(Cascade.restore(runs["stunet"])))
+def test_a_base_that_takes_no_pictures_is_not_offered_any(runs, tmp_path):
+  page = pages.build(Studio(Cascade.restore(runs["stunet"])), str(tmp_path))
   assert not page.analytics_enabled
   labels = {block.label: block for block in page.blocks.values() if hasattr(block, "label")}
   assert not labels["Picture to animate"].visible and not labels["Style strength"].visible
