@@ -1,0 +1,1 @@
+"""The web page, a thin shell over Cascade: `python -m lumiere.web`."""

@@ -1,0 +1,46 @@
+"""A web page that makes videos from text and pictures, for one person at a time.
+
+python -m lumiere.web --workdir=runs/stunet_tiny --ssr_workdir=runs/ssr_tiny
+
+Pictures are animated if the base is conditional (configs/stunet_masked_tiny.py). Needs Gradio: pip install -e '.[web]'
+"""
+
+from absl import flags
+
+from lumiere import cli
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Workdir of the stunet training run.")
+_SSR_WORKDIR = flags.DEFINE_string(
+  "ssr_workdir", None, "Workdir of the ssr run; without it videos keep the base resolution."
+)
+_STYLE = flags.DEFINE_string(
+  "style", None, "Workdir of a t2i run fine-tuned to a style; adds a slider for its strength."
+)
+_TEXT_ENCODER = flags.DEFINE_string(
+  "text_encoder", None, "Folder of a converted text encoder, for models without one of their own."
+)
+_HOST = flags.DEFINE_string(
+  "host", "127.0.0.1", "Address to listen on; the default serves this machine only."
+)
+_PORT = flags.DEFINE_integer("port", 7860, "Port to listen on.", lower_bound=1, upper_bound=65535)
+
+
+def main():
+  """Reads the flags, restores the models, serves the page until Ctrl-C."""
+  if _WORKDIR.value is None:
+    raise ValueError("--workdir is missing: give the workdir of a stunet training run")
+  try:
+    from lumiere.web import page
+  except ModuleNotFoundError as error:
+    raise RuntimeError(f"the web page needs {error.name}: pip install -e '.[web]'") from error
+  from lumiere import Cascade
+  from lumiere.web.studio import Studio
+
+  cascade = Cascade.restore(_WORKDIR.value, _SSR_WORKDIR.value, text_encoder=_TEXT_ENCODER.value)
+  with page.served(Studio(cascade, _STYLE.value), _HOST.value, _PORT.value) as blocks:
+    print(f"{blocks.local_url} (Ctrl-C ends it)", flush=True)
+    blocks.block_thread()
+
+
+if __name__ == "__main__":
+  cli.run(main)

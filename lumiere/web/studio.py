@@ -1,0 +1,201 @@
+"""What the page's buttons do, without the page: checks what came in, asks the cascade, stops when told to."""
+
+import contextlib
+import dataclasses
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from etils import epath
+from jaxtyping import Bool, UInt8
+from PIL import Image
+
+from lumiere.applications.given import check_same_size, fit_video
+from lumiere.cascade import Cascade
+from lumiere.data import frames
+
+MAX_UPLOAD = 10 * 2**20
+MAX_PIXELS = 16_000_000
+MAX_PROMPT = 500
+MAX_STEPS = 1000
+# Clips of text may be so many times longer than those that the base was trained on.
+MAX_LENGTH = 4
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP")
+# Pictures are shown this wide or wider to be painted on.
+CANVAS = 512
+
+
+class Cancelled(Exception):
+  """Somebody wants it no longer."""
+
+
+class Order(NamedTuple):
+  """What somebody asks for.
+
+  Attributes:
+    prompt: what to show.
+    picture: as `Studio.read_picture` gave it, to be animated; None for text to video.
+    layers: drawings over the picture, [h w 4]: only where something is drawn it moves; if nothing is drawn, all of it does.
+    seed: of all noise.
+    num_frames: frames of the video.
+    num_steps: sampler steps of the base.
+    strength: of the style, in [0, 1].
+  """
+
+  prompt: str
+  picture: UInt8[np.ndarray, "side side 3"] | None = None
+  layers: Sequence[UInt8[np.ndarray, "_h _w 4"]] = ()
+  seed: int = 0
+  num_frames: int | None = None
+  num_steps: int | None = None
+  strength: float = 0.0
+
+
+class Studio:
+  """A cascade that works on one order at a time."""
+
+  def __init__(self, cascade: Cascade, style: epath.PathLike | None = None):
+    """A studio around a cascade.
+
+    Args:
+      cascade: what makes the videos.
+      style: workdir of a style for its base.
+
+    Raises:
+      ValueError: if the style's network is not that of the base.
+    """
+    self.cascade, self.style = cascade, style
+    self._busy, self._stops = threading.Lock(), {}
+    if style is not None:
+      self.styled(0.5)  # a style that does not fit is known before anybody waits for it
+
+  @property
+  def animates(self) -> bool:
+    """Whether the base can be given pictures."""
+    return self.cascade.base.experiment.masks is not None
+
+  # A styled base is as large as the base: the last two are kept, to go back and forth between.
+  @functools.lru_cache(maxsize=2)  # noqa: B019 (a studio lives as long as its process)
+  def styled(self, strength: float) -> Cascade:
+    """The cascade at a strength of the style; at 0 it is the cascade itself."""
+    if self.style is None or strength == 0:
+      return self.cascade
+    return self.cascade.restyle(self.style, strength)
+
+  def read_picture(self, path: str) -> UInt8[np.ndarray, "side side 3"]:
+    """An uploaded file as the cascade will see it, its middle square at the videos' resolution, with pixels enlarged to be seen.
+
+    Raises:
+      ValueError: if it is too large or no picture.
+    """
+    name = os.path.basename(path)
+    if (size := os.path.getsize(path)) > MAX_UPLOAD:
+      raise ValueError(
+        f"{name} has {size / 2**20:.1f} MiB; pictures of up to {MAX_UPLOAD // 2**20} MiB are taken"
+      )
+    try:
+      with Image.open(path, formats=FORMATS) as image:
+        width, height = image.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+      raise ValueError(
+        f"{name} is no picture, whatever its name says: one of {', '.join(FORMATS)} is needed"
+      ) from error
+    if width * height > MAX_PIXELS:
+      raise ValueError(
+        f"{name} has {width}x{height} pixels; pictures of up to {MAX_PIXELS / 1e6:g} million are taken"
+      )
+    try:
+      picture = frames.read_image(path)
+    except ValueError as error:
+      raise ValueError(f"{name} is damaged: its picture cannot be read to the end") from error
+    return frames.enlarge(fit_video(picture[None], self.cascade.resolution)[0], CANVAS)
+
+  def make(
+    self, order: Order, session: str, show: Callable[..., Any]
+  ) -> UInt8[np.ndarray, "t h w 3"]:
+    """Makes a video; who comes while another is made waits.
+
+    Args:
+      order: what to make.
+      session: whose order it is, for `cancel`.
+      show: `show((done, all), desc=title)` is called before every sampler step.
+
+    Raises:
+      ValueError: if it cannot be made.
+      Cancelled: if it was cancelled; between two steps at the latest.
+    """
+    self.check(order)
+    with self._cancellable(session) as stop, self._busy:
+
+      def progress(steps: Iterable[int], desc: str) -> Iterator[int]:
+        steps = list(steps)
+        for done, step in enumerate(steps):
+          if stop.is_set():
+            raise Cancelled
+          show((done, len(steps)), desc=desc)
+          yield step
+
+      return self._make(self.styled(order.strength), order, progress)
+
+  def cancel(self, session: str):
+    """Stops the session's order, if there is one, before its next step."""
+    if session in self._stops:
+      self._stops[session].set()
+
+  def check(self, order: Order):
+    """Raises ValueError, in words for the page, if the order cannot be made."""
+    if not order.prompt.strip():
+      raise ValueError("the prompt is blank: write what the video is to show")
+    if len(order.prompt) > MAX_PROMPT:
+      raise ValueError(
+        f"the prompt has {len(order.prompt)} characters; up to {MAX_PROMPT} are taken"
+      )
+    if not 0 <= order.seed < 2**32:
+      raise ValueError(f"the seed {order.seed} must be between 0 and {2**32 - 1}")
+    trained, count = self.cascade.num_frames, order.num_frames or self.cascade.num_frames
+    most = trained * (1 if order.picture is not None else MAX_LENGTH)
+    if not 1 <= count <= most:
+      what = "a picture is animated" if order.picture is not None else "a video is made"
+      raise ValueError(f"{what} for up to {most} frames; {count} are too many")
+    if order.num_steps is not None and not 1 <= order.num_steps <= MAX_STEPS:
+      raise ValueError(f"{order.num_steps} steps: 1 to {MAX_STEPS} can be made")
+    if order.picture is not None and not self.animates:
+      raise ValueError("this model makes videos from text only: it cannot be given a picture")
+
+  @contextlib.contextmanager
+  def _cancellable(self, session: str) -> Iterator[threading.Event]:
+    stop = self._stops[session] = threading.Event()
+    try:
+      yield stop
+    finally:
+      if self._stops.get(session) is stop:
+        del self._stops[session]
+
+  def _make(self, cascade: Cascade, order: Order, progress) -> UInt8[np.ndarray, "t h w 3"]:
+    own = cascade.base.experiment.sampling
+    sampling = dataclasses.replace(own, num_steps=order.num_steps or own.num_steps)
+    options = {"seed": order.seed, "sampling": sampling, "progress": progress}
+    count = order.num_frames or cascade.num_frames
+    if order.picture is None:
+      return cascade.extend([order.prompt], count, **options)[0]
+    moving = drawn(order.layers, order.picture.shape[:2])
+    options |= {"moving": moving, "num_frames": count}
+    return cascade.animate([order.prompt], [order.picture], **options)[0]
+
+
+def drawn(
+  layers: Sequence[UInt8[np.ndarray, "_h _w 4"]], size: Sequence[int]
+) -> Bool[np.ndarray, "h w"] | None:
+  """Where a picture was painted on; None if nowhere.
+
+  Raises:
+    ValueError: if a layer has not the picture's size.
+  """
+  region = np.zeros(tuple(size), bool)
+  for layer in layers:
+    check_same_size("drawing", layer.shape[:2], size)
+    region |= layer[..., 3] > 0
+  return region if region.any() else None
