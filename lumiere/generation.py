@@ -7,6 +7,7 @@ The denoiser is put together here, from the inside out:
 and run by a host loop around one jitted step, so that progress can be shown and the weights stay arguments of the step.
 """
 
+import dataclasses
 import functools
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -223,7 +224,9 @@ class Generator:
     for source, target in Stage(self.experiment).image_prefixes.items():
       styled = weights.merge(styled, functools.reduce(operator.getitem, source, image), target)
     mixed = jax.tree.map(lambda own, new: (1 - strength) * own + strength * new, frozen, styled)
-    return Generator(self.experiment, self.step, self._rebuild, params, mixed, self.text_encoder)
+    other = Generator(self.experiment, self.step, self._rebuild, params, mixed, self.text_encoder)
+    other._steps = self._steps  # weights are arguments of the compiled steps
+    return other
 
   @property
   def title(self) -> str:
@@ -232,7 +235,7 @@ class Generator:
 
   def _step(self, sampling: SamplingConfig, per_window: tuple[str, ...]) -> Callable:
     """The jitted sampler step; the settings are part of the program, weights and data are not."""
-    name = repr((sampling, per_window))
+    name = repr((dataclasses.replace(sampling, num_steps=1), per_window))  # any number of steps
     if name not in self._steps:
       step = functools.partial(self._denoise_step, sampling, per_window)
       self._steps[name] = jax.jit(step, donate_argnums=2)
