@@ -8,6 +8,7 @@ and run by a host loop around one jitted step, so that progress can be shown and
 """
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -142,18 +143,22 @@ class Generator:
     table = sampler.table(self.schedule.sampling_log_snrs(sampling.num_steps))
     initial_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     state = sampler.initialize(draw_noise(initial_keys, (len(keys), *shape)))
-    step = self._step(sampling)
+    step = self._jitted(sampling)
     for index in tqdm(range(sampling.num_steps), desc=progress, disable=not progress, leave=True):
       row = {name: column[index] for name, column in table.items()}
       state = jax.block_until_ready(step(*self._weights, state, row, conditioning, step_keys))
     return sampler.finalize(state)
 
-  def _step(self, sampling: SamplingConfig) -> Callable:
+  def _jitted(self, sampling: SamplingConfig) -> Callable:
     """The jitted sampler step; the settings are part of the program, weights and data are not."""
     name = repr(sampling)
     if name not in self._steps:
-      self._steps[name] = jax.jit(functools.partial(self._denoise_step, sampling), donate_argnums=2)
+      self._steps[name] = jax.jit(self.step_function(sampling), donate_argnums=2)
     return self._steps[name]
+
+  def step_function(self, sampling: SamplingConfig) -> Callable:
+    """The pure sampler step `(params, frozen, state, row, conditioning, keys) -> state`; `row` of the sampler's table."""
+    return functools.partial(self._denoise_step, sampling)
 
   def _denoise_step(
     self,
@@ -170,14 +175,17 @@ class Generator:
       denoiser = classifier_free(
         denoiser, unconditional, sampling.guidance_scale, sampling.guidance_rescale
       )
-    # Devices that share examples share windows: no fewer at a time than keep them busy.
-    sharing = layout.axis_size(layout.DATA) * layout.axis_size(layout.FSDP)
     if self.experiment.is_video and sampling.window:
+      # Devices that share examples share windows: as many at a time as keep them all busy.
+      sharing = layout.axis_size(layout.DATA) * layout.axis_size(layout.FSDP)
+      clips, num_frames = state.z.shape[:2]
       denoiser = windowed(
         denoiser,
-        plan_windows(state.z.shape[1], sampling.window, sampling.stride),
+        plan_windows(num_frames, sampling.window, sampling.stride),
         weights=sampling.window_weights,
-        windows_per_batch=max(sampling.windows_per_batch, sharing // len(state.z)),
+        windows_per_batch=windows_at_a_time(self.experiment, sampling, num_frames, clips, sharing)[
+          1
+        ],
         per_frame=("low_res",) if "low_res" in conditioning else (),
       )
     return denoise_step(
@@ -190,3 +198,23 @@ class Generator:
       prediction=self.experiment.diffusion.prediction,
       threshold=sampling.make_threshold(),
     )
+
+
+def windows_at_a_time(
+  experiment: Experiment, sampling: SamplingConfig, num_frames: int, clips: int, sharing: int
+) -> tuple[int, int]:
+  """(windows of a clip, how many of them are denoised at a time): at least `sampling.windows_per_batch`.
+
+  With `clips` clips, and twice as many examples where guidance doubles them, that number divides over the `sharing`
+  devices; so it may be more than there are windows.
+  """
+  count = len(plan_windows(num_frames, sampling.window, sampling.stride).starts)
+  examples = clips * (2 if is_guided(experiment, sampling) else 1)
+  multiple = sharing // math.gcd(sharing, examples)
+  wanted = min(sampling.windows_per_batch, count)
+  return count, -(-wanted // multiple) * multiple
+
+
+def is_guided(experiment: Experiment, sampling: SamplingConfig) -> bool:
+  """Whether a call of the network is of two halves, with and without the caption."""
+  return experiment.text is not None and sampling.guidance_scale not in (0, 1)
