@@ -14,6 +14,7 @@ from lumiere.experiment import SamplingConfig
 from lumiere.generation import Generator
 from lumiere.text.encoders import TextEncoder
 from lumiere.training import checkpoints
+from lumiere.training import mesh as meshes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,9 @@ class Cascade:
     if text_encoder is not None:
       if first.experiment.text is None or first.experiment.text.encoder is not None:
         raise ValueError(f"text_encoder={text_encoder} is not wanted: {base} reads prompts itself")
-      first.text_encoder = TextEncoder.restore(text_encoder, first.experiment.text.max_length)
+      first.text_encoder = TextEncoder.restore(
+        text_encoder, first.experiment.text.max_length, mesh=mesh or meshes.one_device()
+      )
     if ssr is None:
       return cls(first)
     second = load_generator(ssr, "ssr", ssr_step, mesh)

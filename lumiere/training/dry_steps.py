@@ -32,15 +32,15 @@ class DryStep:
     memory: bytes of a chip that the arguments take, by kind.
     model_flops: operations of the model, over all chips: nothing is done again or twice.
     chip_flops: operations of one chip, with what is recomputed and what several chips do alike.
-    activations: estimated bytes of a chip that the step takes besides.
+    estimated: bytes of a chip that the step takes besides, by kind.
   """
 
   function: Callable
   arguments: tuple[Any, ...]
-  memory: dict[str, int]
+  memory: dict[str, float]
   model_flops: float
   chip_flops: float
-  activations: float
+  estimated: dict[str, float]
 
 
 def train_step(experiment: Experiment, mesh: meshes.AnyMesh) -> DryStep:
@@ -74,9 +74,12 @@ def train_step(experiment: Experiment, mesh: meshes.AnyMesh) -> DryStep:
     },
     flops.model_flops(experiment, batch),
     flops.count(traced) * examples,
-    # Gradients lie as the parameters do.
-    bytes_per_chip(state.params)
-    + activations.peak_bytes(traced, but_results=True) * examples / config.num_microbatches,
+    {
+      "gradients": bytes_per_chip(state.params),
+      "activations": activations.peak_bytes(traced, but_results=True)
+      * examples
+      / config.num_microbatches,
+    },
   )
 
 
@@ -96,9 +99,8 @@ def sample_step(
       name: jax.ShapeDtypeStruct((count, *x.shape[1:]), x.dtype)
       for name, x in stage.batch_shapes().items()
     }
-    conditioning = jax.eval_shape(
-      lambda params, frozen: rebuild(params, frozen).encode_text(batch), params, frozen
-    )
+    encode = lambda params, frozen, batch: rebuild(params, frozen).encode_text(batch)
+    conditioning = jax.eval_shape(encode, params, frozen, batch)
     if experiment.is_super_resolution:
       level = jax.ShapeDtypeStruct((count,), jnp.float32)
       conditioning |= {"low_res": clips, "augmentation_level": level}
@@ -138,7 +140,7 @@ def sample_step(
     },
     flops.count(whole) * num_clips,
     flops.count(part) / count * at_a_time * rounds,
-    activations.peak_bytes(part) * at_a_time,
+    {"activations": activations.peak_bytes(part) * at_a_time},
   )
 
 
@@ -147,9 +149,10 @@ def sharing(mesh: meshes.AnyMesh) -> int:
   return mesh.shape[layout.DATA] * mesh.shape[layout.FSDP]
 
 
-def bytes_per_chip(tree) -> int:
+def bytes_per_chip(tree) -> float:
   """Of arrays, or of shapes with shardings."""
-  return sum(
+  sizes = (
     math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
     for leaf in jax.tree.leaves(tree)
   )
+  return float(sum(sizes))

@@ -109,7 +109,7 @@ class Plan:
 
   chip: Chip
   num_chips: int
-  memory: dict[str, int | float]
+  memory: dict[str, float]
   model_flops: float
   chip_flops: float
   clips_per_step: int
@@ -212,7 +212,7 @@ def make_plan(
       lowered = step.function.trace(*step.arguments).lower(lowering_platforms=("tpu",))
     _compile(plan, lowered, time.perf_counter() - begun)
   else:
-    plan.memory["activations and the like"] = step.activations
+    plan.memory |= step.estimated
     plan.seconds = step.chip_flops / chip.peak_flops
     plan.notes.append(
       "from shapes alone: the time is that of the matrix units at their peak, so the true one is longer"
@@ -233,8 +233,8 @@ def _compile(plan: Plan, lowered, tracing: float):
     plan.notes.append("the compiler: " + str(error).splitlines()[0][:300])
     return
   memory = compiled.memory_analysis()
-  plan.memory["activations and the like"] = memory.temp_size_in_bytes
-  plan.memory["program"] = memory.generated_code_size_in_bytes
+  plan.memory["activations and the like"] = float(memory.temp_size_in_bytes)
+  plan.memory["program"] = float(memory.generated_code_size_in_bytes)
   cost = compiled.cost_analysis()
   plan.compiled_flops = cost["flops"]
   text = compiled.as_text()
