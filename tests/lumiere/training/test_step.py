@@ -31,10 +31,10 @@ def compiled(cross_attention_dim: int):
 
 
 def test_frozen_weights_cost_nothing_but_themselves():
-  """A hundred times as many: no more state, and no gradient, not even one that is summed over parts of a batch."""
+  """Six times as many: no more state, and no gradient, not even one that is summed over parts of a batch."""
   few, trained, little = compiled(16)
   many, same, much = compiled(2048)
-  assert trained == same and much > 20 * little
+  assert trained == same and much > 6 * little
   # The arguments grow by the frozen weights, the results (parameters, average, two moments) not at all.
   assert many.argument_size_in_bytes - few.argument_size_in_bytes == pytest.approx(much - little)
   assert many.output_size_in_bytes == few.output_size_in_bytes
