@@ -4,11 +4,13 @@ python benchmarks/random_kills.py --kills=100
 
 Trains once without interruption; then starts the same training in another workdir, sends SIGKILL after a random time,
 starts it again, and so on. When all kills are spent it lets the run end and compares the final weights, averages, optimizer
-state and place in the data with the uninterrupted run's, bit for bit. Checkpoints are taken at every step, so that many
-kills fall into a write.
+state and place in the data with the uninterrupted run's, bit for bit. The run that is killed takes a checkpoint after every
+step, so that many kills fall into a write. Of the moments one in three lies anywhere between the first import and the first
+step; the others follow one to four more checkpoints, by a random part of a step.
 """
 
 import json
+import os
 import pathlib
 import random
 import subprocess
@@ -20,6 +22,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import app, flags
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for configs/
 
 _KILLS = flags.DEFINE_integer("kills", 100, "How often the run is killed.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
@@ -34,8 +38,8 @@ loop.train(Experiment.from_config(json.loads(sys.argv[1])), sys.argv[2])
 """
 
 
-def config(root: pathlib.Path, steps: int) -> dict:
-  """A text-to-image training of milliseconds a step, with a checkpoint after each."""
+def config(root: pathlib.Path, steps: int, checkpoint_every: int) -> dict:
+  """A text-to-image training of milliseconds a step."""
   from configs import t2i_tiny
 
   config = t2i_tiny.get_config()
@@ -47,7 +51,12 @@ def config(root: pathlib.Path, steps: int) -> dict:
   )
   config.text.encoder.update(d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
   config.train.update(
-    num_steps=steps, batch_size=4, checkpoint_every=1, eval_every=0, sample_every=0, log_every=10
+    num_steps=steps,
+    batch_size=4,
+    checkpoint_every=checkpoint_every,
+    eval_every=0,
+    sample_every=0,
+    log_every=10,
   )
   return config.to_dict()
 
@@ -68,44 +77,65 @@ def newest(workdir: pathlib.Path) -> int:
   )
 
 
+def start(root: pathlib.Path, name: str, checkpoint_every: int) -> subprocess.Popen:
+  """The training in a process of its own; programs are compiled by the first one only."""
+  settings = dict(
+    PYTHONPATH=sys.path[0],
+    JAX_COMPILATION_CACHE_DIR=str(root / "programs"),
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+  )
+  text = json.dumps(config(root, _STEPS.value, checkpoint_every))
+  command = [sys.executable, "-c", CHILD, text, str(root / name)]
+  return subprocess.Popen(
+    command, env=os.environ | settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+  )
+
+
+def wait_for_checkpoints(workdir: pathlib.Path, process: subprocess.Popen, count: int) -> float:
+  """Returns when there are so many more, or when the process has ended; the seconds that a checkpoint took."""
+  begun, first = time.time(), newest(workdir)
+  while newest(workdir) < first + count and process.poll() is None:
+    time.sleep(0.02)
+  return (time.time() - begun) / count
+
+
 def main(_):
   """Runs everything; exits with an error if a bit differs."""
   with tempfile.TemporaryDirectory() as folder:
     root = pathlib.Path(folder)
-    command = [sys.executable, "-c", CHILD, json.dumps(config(root, _STEPS.value))]
-    run = lambda name: subprocess.Popen(
-      [*command, str(root / name)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
     begun = time.time()
-    if run("whole").wait():
+    if start(root, "whole", _STEPS.value).wait():
       raise SystemExit("the uninterrupted run failed")
-    alone = time.time() - begun
-    print(f"uninterrupted: {_STEPS.value} steps in {alone:.0f} s", flush=True)
+    print(f"uninterrupted: {_STEPS.value} steps in {time.time() - begun:.0f} s", flush=True)
 
-    moments = random.Random(_SEED.value)
-    writing = 0
+    moments, killed = random.Random(_SEED.value), root / "killed"
+    writing, to_first_step = 0, 0.0
     for kill in range(1, _KILLS.value + 1):
-      process = run("killed")
-      before = newest(root / "killed")
-      # From the first import to well into stepping.
-      time.sleep(moments.uniform(0.0, 1.5 * alone * min(1.0, 40 / _STEPS.value) + 6.0))
+      before, process = newest(killed), start(root, "killed", 1)
+      if kill > 1 and moments.random() < 1 / 3:
+        time.sleep(moments.uniform(0.0, to_first_step))
+      else:
+        to_first_step = wait_for_checkpoints(killed, process, 1)
+        steps = moments.randint(0, 3)
+        a_step = wait_for_checkpoints(killed, process, steps) if steps else 1.0
+        time.sleep(moments.uniform(0.0, a_step))
       if process.poll() is not None:
-        if process.returncode:
-          raise SystemExit(f"the run failed by itself before kill {kill}")
-        print(f"the run ended after {kill - 1} kills: give it more --steps")
-        break
+        raise SystemExit(
+          f"the run failed by itself before kill {kill}"
+          if process.returncode
+          else f"the run ended after {kill - 1} kills: give it more --steps"
+        )
       process.kill()
       process.wait()
-      unfinished = [p for p in (root / "killed" / "checkpoints").glob("*") if not p.name.isdigit()]
-      writing += bool(unfinished)
-      print(f"kill {kill}: step {before} -> {newest(root / 'killed')}", flush=True)
-    if run("killed").wait():
+      writing += any(not path.name.isdigit() for path in (killed / "checkpoints").glob("*"))
+      print(f"kill {kill}: step {before} -> {newest(killed)}", flush=True)
+    if start(root, "killed", 1).wait():
       raise SystemExit("the run could not be resumed")
-    ours, theirs = (final_state(root / name, _STEPS.value) for name in ("killed", "whole"))
+    ours, theirs = (final_state(path, _STEPS.value) for path in (killed, root / "whole"))
     jax.tree.map(np.testing.assert_array_equal, ours[0], theirs[0])
     if ours[1] != theirs[1]:
       raise SystemExit("the place in the data differs")
-    print(f"{kill} kills, {writing} of them during a write: the same bits as without")
+    print(f"{_KILLS.value} kills, {writing} of them during a write: the same bits as without")
 
 
 if __name__ == "__main__":

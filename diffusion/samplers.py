@@ -42,15 +42,15 @@ Table = dict[str, np.ndarray]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class State:
-  """Where sampling stands.
+  """Where sampling stands: arrays, or their shapes, hence no type.
 
   Attributes:
     z: the noisy data.
     x0: the last prediction of clean data: the multistep history, and what a preview shows.
   """
 
-  z: Array
-  x0: Array
+  z: Any
+  x0: Any
 
 
 class Sampler:

@@ -22,6 +22,7 @@ from lumiere.experiment import SamplingConfig
 from lumiere.generation import Generator, Known, Progress, Start
 from lumiere.text.encoders import TextEncoder
 from lumiere.training import checkpoints
+from lumiere.training import mesh as meshes
 from multidiffusion.windows import plan_windows
 from stunet.stunet import check_num_frames
 
@@ -92,7 +93,9 @@ class Cascade:
     if text_encoder is not None:
       if first.experiment.text is None or first.experiment.text.encoder is not None:
         raise ValueError(f"text_encoder={text_encoder} is not wanted: {base} reads prompts itself")
-      first.text_encoder = TextEncoder.restore(text_encoder, first.experiment.text.max_length)
+      first.text_encoder = TextEncoder.restore(
+        text_encoder, first.experiment.text.max_length, mesh=mesh or meshes.one_device()
+      )
     if ssr is None:
       return cls(first)
     second = load_generator(ssr, "ssr", ssr_step, mesh)

@@ -9,6 +9,7 @@ and run by a host loop around one jitted step, so that progress can be shown and
 
 import dataclasses
 import functools
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -196,7 +197,7 @@ class Generator:
       conditioning = {**conditioning, "known": shown(known.video, known.mask)}
     state = sampler.initialize(first)
     table = sampler.table(log_snrs)
-    step = self._step(sampling, per_window)
+    step = self._jitted(sampling, per_window)
     steps = range(len(log_snrs) - 1)
     for index in steps if progress is None else progress(steps, desc=self.title):
       row = {name: column[index] for name, column in table.items()}
@@ -233,13 +234,19 @@ class Generator:
     """What it does, for people."""
     return "super-resolution" if self.experiment.is_super_resolution else "base video"
 
-  def _step(self, sampling: SamplingConfig, per_window: tuple[str, ...]) -> Callable:
+  def _jitted(self, sampling: SamplingConfig, per_window: tuple[str, ...]) -> Callable:
     """The jitted sampler step; the settings are part of the program, weights and data are not."""
     name = repr((dataclasses.replace(sampling, num_steps=1), per_window))  # any number of steps
     if name not in self._steps:
-      step = functools.partial(self._denoise_step, sampling, per_window)
-      self._steps[name] = jax.jit(step, donate_argnums=2)
+      self._steps[name] = jax.jit(self.step_function(sampling, per_window), donate_argnums=2)
     return self._steps[name]
+
+  def step_function(self, sampling: SamplingConfig, per_window: tuple[str, ...] = ()) -> Callable:
+    """The pure sampler step `(params, frozen, state, row, conditioning, keys[, known]) -> state`.
+
+    `row` is one of the sampler's table, `known` (video, mask, noise) of what is given.
+    """
+    return functools.partial(self._denoise_step, sampling, per_window)
 
   def _denoise_step(
     self,
@@ -251,7 +258,7 @@ class Generator:
     row: Mapping[str, Any],
     conditioning: Conditioning,
     keys: Key[Array, "b"],
-    known: tuple[Array, Array, Array] | None,
+    known: tuple[Array, Array, Array] | None = None,
   ) -> State:
     model = self._rebuild(params, frozen)
     denoiser = model.denoiser(self.schedule, variance=sampling.variance == "learned")
@@ -259,14 +266,17 @@ class Generator:
       denoiser = classifier_free(
         denoiser, unconditional, sampling.guidance_scale, sampling.guidance_rescale
       )
-    # Devices that share examples share windows: no fewer at a time than keep them busy.
-    sharing = layout.axis_size(layout.DATA) * layout.axis_size(layout.FSDP)
     if self.experiment.is_video and sampling.window:
+      # Devices that share examples share windows: as many at a time as keep them all busy.
+      sharing = layout.axis_size(layout.DATA) * layout.axis_size(layout.FSDP)
+      clips, num_frames = state.z.shape[:2]
       denoiser = windowed(
         denoiser,
-        plan_windows(state.z.shape[1], sampling.window, sampling.stride),
+        plan_windows(num_frames, sampling.window, sampling.stride),
         weights=sampling.window_weights,
-        windows_per_batch=max(sampling.windows_per_batch, sharing // len(state.z)),
+        windows_per_batch=windows_at_a_time(self.experiment, sampling, num_frames, clips, sharing)[
+          1
+        ],
         per_frame=[name for name in ("low_res", "known") if name in conditioning],
         per_window=per_window,
       )
@@ -283,3 +293,23 @@ class Generator:
       prediction=prediction,
       threshold=sampling.make_threshold(),
     )
+
+
+def windows_at_a_time(
+  experiment: Experiment, sampling: SamplingConfig, num_frames: int, clips: int, sharing: int
+) -> tuple[int, int]:
+  """(windows of a clip, how many of them are denoised at a time): at least `sampling.windows_per_batch`.
+
+  With `clips` clips, and twice as many examples where guidance doubles them, that number divides over the `sharing`
+  devices; so it may be more than there are windows.
+  """
+  count = len(plan_windows(num_frames, sampling.window, sampling.stride).starts)
+  examples = clips * (2 if is_guided(experiment, sampling) else 1)
+  multiple = sharing // math.gcd(sharing, examples)
+  wanted = min(sampling.windows_per_batch, count)
+  return count, -(-wanted // multiple) * multiple
+
+
+def is_guided(experiment: Experiment, sampling: SamplingConfig) -> bool:
+  """Whether a call of the network is of two halves, with and without the caption."""
+  return experiment.text is not None and sampling.guidance_scale not in (0, 1)

@@ -33,7 +33,8 @@ def windowed(
     denoiser: `(z [b w h w c], log_snr [b], conditioning) -> prediction`, of z's shape; conditioning is a dict.
     plan: where the windows lie.
     weights: "uniform" or "tapered", see `window_weights`.
-    windows_per_batch: windows denoised in one call; more is faster and takes more memory.
+    windows_per_batch: windows denoised in one call; more is faster and takes more memory. Calls are filled up with
+      windows of no weight, so that all are of this size.
     per_frame: names of entries [b t ...] that are cut like the video, a low-resolution condition for one.
     per_window: names of entries [n b ...] that hold one value a window, a prompt of its own for one. Others are shared.
 
@@ -44,8 +45,7 @@ def windowed(
   if windows_per_batch < 1:
     raise ValueError(f"windows_per_batch={windows_per_batch} must be 1 or more")
   count = len(plan.starts)
-  group = min(windows_per_batch, count)
-  # The last group is filled up with windows of no weight.
+  group = windows_per_batch
   order = np.arange(-(-count // group) * group)
   starts = np.array(plan.starts, np.int32)[np.minimum(order, count - 1)].reshape(-1, group)
   filler = np.zeros((len(order) - count, plan.length), np.float32)

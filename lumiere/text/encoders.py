@@ -15,32 +15,38 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from etils import epath
 from flax import nnx
 from jaxtyping import Array
 
 from lumiere import weights
+from lumiere.experiment import MeshConfig
 from lumiere.text.glide import GlideTextConfig, GlideTextEncoder, GlideTokenizer
 from lumiere.text.t5 import T5Config, T5Encoder
 from lumiere.text.tokenize import ByteTokenizer, SentencePieceTokenizer
 from lumiere.training import checkpoints
+from lumiere.training import mesh as meshes
+from stunet import layout
 
 KINDS = {"t5": (T5Config, T5Encoder), "glide": (GlideTextConfig, GlideTextEncoder)}
 Config = T5Config | GlideTextConfig
 
 
 class TextEncoder:
-  """A frozen encoder with its tokenizer. Weights are spread over all local devices, each holds a part."""
+  """A frozen encoder with its tokenizer. Devices share its weights, which are gathered layer by layer, and the captions."""
 
-  def __init__(self, config: Config, tokenizer, params: weights.Weights, dtype):
-    """`dtype` is what is computed in."""
+  def __init__(self, config: Config, tokenizer, params: weights.Weights, dtype, mesh):
+    """`dtype` is what is computed in; `params` lie on `mesh`."""
     self._rebuild, *_ = weights.split(abstract(config, dtype))
-    self.config, self.tokenizer, self._params = config, tokenizer, params
+    self.config, self.tokenizer, self._params, self._mesh = config, tokenizer, params, mesh
 
   @classmethod
   def restore(
-    cls, folder: epath.PathLike, max_length: int, dtype: str | None = None
+    cls,
+    folder: epath.PathLike,
+    max_length: int,
+    dtype: str | None = None,
+    mesh: jax.sharding.Mesh | None = None,
   ) -> "TextEncoder":
     """Reads a converted encoder.
 
@@ -48,6 +54,7 @@ class TextEncoder:
       folder: what `lumiere.interop.convert` wrote.
       max_length: tokens of a caption; the rest is cut off.
       dtype: of weights and computation; by default bfloat16, and float32 on a CPU.
+      mesh: where weights and captions are split over `fsdp`; by default over all devices of this process.
 
     Raises:
       ValueError: if the folder holds no text encoder, or one of another length.
@@ -61,22 +68,24 @@ class TextEncoder:
     config = KINDS[sizes.pop("kind")][0](**sizes)
     tokenizer = load_tokenizer(folder, config, max_length)
     dtype = jnp.dtype(dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16"))
-    mesh = jax.make_mesh((jax.local_device_count(),), ("fsdp",), (jax.sharding.AxisType.Auto,))
+    if mesh is None:
+      devices = jax.local_devices()
+      mesh = meshes.make_mesh(MeshConfig(fsdp=len(devices)), devices)
     target = jax.tree.map(
-      lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=_spread(leaf.shape, mesh)),
-      weights.split(abstract(config))[1],
+      lambda leaf: leaf.update(dtype=dtype),
+      meshes.abstract(weights.split(abstract(config))[1], mesh),
     )
-    return cls(config, tokenizer, checkpoints.restore_tree(folder / "weights", target), dtype.type)
+    params = checkpoints.restore_tree(folder / "weights", target)
+    return cls(config, tokenizer, params, dtype.type, mesh)
 
   def __call__(self, captions: Sequence[str]) -> dict[str, Array]:
     """States of captions.
 
     Returns:
-      "text" [b l d] float32, and "text_mask" [b l], True on tokens. They lie on no device in particular: a network that
-      takes them has a mesh of its own.
+      "text" [b l d] float32, and "text_mask" [b l], True on tokens; on the encoder's mesh.
     """
-    states = jax.device_get(self._encode(self._params, self.tokenizer(captions)))
-    return jax.tree.map(jnp.asarray, states)
+    with jax.set_mesh(self._mesh):
+      return self._encode(self._params, self.tokenizer(captions))
 
   def condition(self, captions: Sequence[str]) -> dict[str, Array]:
     """What a network is conditioned with: `text` and `text_mask`, and as `null_text` and `null_text_mask` those of ""."""
@@ -85,6 +94,7 @@ class TextEncoder:
   @functools.cached_property
   def _encode(self):
     def encode(params, batch):
+      batch = layout.over_examples(batch)
       text = self._rebuild(params, {})(batch["tokens"], batch["mask"])
       return {"text": text.astype(jnp.float32), "text_mask": batch["mask"]}
 
@@ -116,12 +126,3 @@ def save(folder: epath.PathLike, config: Config, tree: weights.Weights):
   kind = next(name for name, (cls, _) in KINDS.items() if isinstance(config, cls))
   sizes = {"kind": kind} | dataclasses.asdict(config)
   (folder / "config.json").write_text(json.dumps(sizes, indent=2) + "\n")
-
-
-def _spread(shape: tuple[int, ...], mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
-  """Cuts the first axis that divides evenly; small leaves are everywhere."""
-  axis = next((i for i, size in enumerate(shape) if size % mesh.size == 0), None)
-  spec = [None] * len(shape)
-  if axis is not None and np.prod(shape) > 2**14:
-    spec[axis] = "fsdp"
-  return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec))

@@ -23,6 +23,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from stunet import layout
+
 
 @dataclasses.dataclass(frozen=True)
 class T5Config:
@@ -101,7 +103,7 @@ class T5Encoder(nnx.Module):
   """See the head of this file. Parameters are float32; `dtype` is what is computed in."""
 
   def __init__(self, config: T5Config, *, dtype=jnp.float32, rngs: nnx.Rngs):
-    self.config = config
+    self.config, self.dtype = config, dtype
     normal = nnx.initializers.normal
     self.embed = nnx.Embed(
       config.vocab_size, config.d_model, embedding_init=normal(1.0), dtype=dtype, rngs=rngs
@@ -119,9 +121,9 @@ class T5Encoder(nnx.Module):
   def __call__(self, tokens: Int[Array, "b l"], mask: Bool[Array, "b l"]) -> Float[Array, "b l d"]:
     """States of every token; those of padding (False in `mask`) reach no other, and mean nothing."""
     bias = self.bias(tokens.shape[1])
-    x = self.embed(tokens)
+    x = layout.gathered(self.embed, self.dtype)(tokens)
     for layer in self.layers:
-      x = layer(x, bias, mask)
+      x = layout.gathered(layer, self.dtype)(x, bias, mask)
     return self.norm(x)
 
   def bias(self, length: int) -> Float[Array, "1 n l l"]:

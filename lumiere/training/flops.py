@@ -11,10 +11,12 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import AxisType
 
 from lumiere import weights
 from lumiere.experiment import Experiment
 from lumiere.training.stages import Stage
+from stunet import layout
 
 # Peak of one device in its fastest dtype for training, bfloat16, in FLOP/s, by `jax.Device.device_kind`: vendors' figures.
 PEAK_FLOPS = {
@@ -31,29 +33,45 @@ PEAK_FLOPS = {
 }
 
 
-def model_flops(experiment: Experiment, batch, recomputed: bool = False) -> float:
-  """Operations of one training step, forward and backward.
+def model_flops(experiment: Experiment, batch) -> float:
+  """Operations of one training step, forward and backward, over all devices; nothing is recomputed.
 
   Args:
     experiment: what is trained.
     batch: leaves [b ...] with a shape and a dtype.
-    recomputed: whether to count what rematerialisation does again.
   """
-  plain = experiment.model if recomputed else dataclasses.replace(experiment.model, remat_levels=())
-  stage = Stage(dataclasses.replace(experiment, model=plain))
+  plain = dataclasses.replace(experiment.model, remat_levels=())
+  traced = trace_gradient(dataclasses.replace(experiment, model=plain))
+  return count(traced) * len(next(iter(batch.values())))  # all examples cost the same
+
+
+def trace_gradient(experiment: Experiment, frames: int = 1):
+  """The jaxpr that gives one example's gradient, with its rematerialisation, on `frames` devices that share a clip."""
+  stage = Stage(experiment)
   rebuild, params, frozen = weights.split(nnx.eval_shape(stage.build))
-  # All examples cost the same.
-  one = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype), dict(batch))
+  one = {
+    name: jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
+    for name, x in stage.batch_shapes().items()
+  }
 
   def loss(params, frozen, batch, key):
     return jnp.mean(stage.losses(rebuild(params, frozen), batch, key)[0])
 
-  traced = jax.make_jaxpr(jax.grad(loss))(params, frozen, one, jax.random.key(0))
-  return count(traced.jaxpr) * len(next(iter(batch.values())))
+  with sharing_a_clip(frames):
+    return jax.make_jaxpr(jax.grad(loss))(params, frozen, one, jax.random.key(0)).jaxpr
+
+
+def sharing_a_clip(frames: int):
+  """The context in which traces are those of devices of no kind, of which `frames` share a clip."""
+  mesh = jax.sharding.AbstractMesh((1, 1, frames), layout.AXES, (AxisType.Auto,) * 3)
+  return jax.sharding.use_abstract_mesh(mesh)
 
 
 def count(jaxpr) -> float:
-  """Operations of a jaxpr and of all in it; the body of a `while` counts once, of a `scan` as often as it runs."""
+  """Operations of a jaxpr and of all in it.
+
+  The body of a `while` counts once, of a `scan` as often as it runs; of a `shard_map`, what one device does.
+  """
   total = 0.0
   for equation in jaxpr.eqns:
     out = equation.outvars[0].aval if equation.outvars else None
