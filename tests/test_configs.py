@@ -24,7 +24,7 @@ GLIDE = architectures.PUBLISHED["glide_base"]
 # What a converted checkpoint says, for the configs that take their network from one. IF-II's widths are not public.
 IMPORTED = {
   "stunet_glide": convert.describe(
-    GLIDE.model, GLIDE.diffusion, {"name": "static"}, 64, SuperResolutionConfig(), GLIDE.text.length
+    GLIDE.model, GLIDE.diffusion, {}, 64, SuperResolutionConfig(), GLIDE.text.length
   ),
   "ssr_if": convert.describe(
     dataclasses.replace(
@@ -37,9 +37,10 @@ IMPORTED = {
       self_attention=False,
     ),
     GLIDE.diffusion,
-    {"name": "static"},
+    {},
     256,
     SuperResolutionConfig(aligned=True),
+    77,
   ),
 }
 

@@ -1,7 +1,9 @@
 """Checkpoints on disk: the only file that knows Orbax.
 
-    WORKDIR/checkpoints/STEP/{params,ema,opt_state,data,config}    written asynchronously, the newest few kept
-    WORKDIR/frozen/                                                the frozen weights, written once: they never change
+    WORKDIR/checkpoints/STEP/{params,ema,opt_state,data,config,checksums}    written asynchronously, the newest few kept
+    WORKDIR/frozen/                                                  the frozen weights, written once: they never change
+
+Files do not notice every changed byte, so the sums of all bits go with them and are compared after reading.
 
 A workdir is enough to sample from, and sampling restores only what it needs (the average and the frozen weights).
 """
@@ -11,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
@@ -21,6 +24,8 @@ from lumiere.experiment import Experiment
 from lumiere.model import build_model
 from lumiere.training import mesh as meshes
 from lumiere.training.state import TrainState
+
+PARTS = ("params", "ema", "opt_state")
 
 
 class CheckpointError(ValueError):
@@ -56,6 +61,7 @@ class Checkpoints:
         opt_state=ocp.args.StandardSave(state.opt_state),
         data=ocp.args.JsonSave(data_iterator.get_state()),  # the same in every process
         config=ocp.args.JsonSave(experiment.to_json()),
+        checksums=ocp.args.JsonSave({part: checksum(getattr(state, part)) for part in PARTS}),
       ),
     )
 
@@ -94,17 +100,40 @@ class Checkpoints:
           ema=ocp.args.StandardRestore(target.ema),
           opt_state=ocp.args.StandardRestore(target.opt_state),
           data=ocp.args.JsonRestore(),
+          checksums=ocp.args.JsonRestore(),
         ),
       )
+      for part in PARTS:
+        check_sum(restored[part], restored.checksums[part])
     except Exception as error:  # Orbax raises many kinds
       raise _unreadable(self.workdir, step, error) from error
     data_iterator.set_state(restored.data)
     return TrainState(
-      jax.device_put(jax.numpy.asarray(step, state.step.dtype), state.step.sharding),
+      jax.device_put(jnp.asarray(step, state.step.dtype), state.step.sharding),
       restored.params,
       restored.ema,
       restored.opt_state,
     )
+
+
+def checksum(tree) -> int:
+  """Sum of all numbers' bits, read as whole numbers, modulo 2**32: the same on every mesh, another one for any changed bit."""
+  return int(_checksum(tree))
+
+
+@jax.jit
+def _checksum(tree):
+  def bits(leaf):
+    return jax.lax.bitcast_convert_type(leaf, f"uint{8 * leaf.dtype.itemsize}")
+
+  sums = [jnp.sum(bits(leaf).astype(jnp.uint32)) for leaf in jax.tree.leaves(tree)]
+  return sum(sums, jnp.uint32(0))
+
+
+def check_sum(tree, expected: int):
+  """Raises ValueError unless `tree` is what was written."""
+  if checksum(tree) != expected:
+    raise ValueError("it does not hold what was written: some of its bytes have changed")
 
 
 def save_imported(workdir: epath.PathLike, experiment: Experiment, tree: weights.Weights):
@@ -216,6 +245,11 @@ def load_trained(
       if frozen:
         with ocp.StandardCheckpointer() as checkpointer:
           frozen = checkpointer.restore(workdir / "frozen", frozen)
+      if (workdir / "checkpoints" / str(step) / "checksums").exists():  # not in imported ones
+        sums = manager.restore(
+          step, args=ocp.args.Composite(checksums=ocp.args.JsonRestore())
+        ).checksums
+        check_sum(restored.ema, sums["ema"])
     except Exception as error:  # Orbax raises many kinds
       raise _unreadable(workdir, step, error) from error
   return Trained(experiment, step, rebuild, restored.ema, frozen)

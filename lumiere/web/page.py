@@ -67,12 +67,7 @@ def build(studio: Studio, folder: str) -> gr.Blocks:
     request: gr.Request,
     bar=gr.Progress(),  # noqa: B008 (how Gradio is told to give one)
   ):
-    """An order -> (video, X-T slice, a message), first as empty as when it begins."""
-    yield (
-      None,
-      None,
-      said("Working. The first video of its kind waits for a program to be compiled."),
-    )
+    """An order -> (video, X-T slice, a message)."""
     layers = (canvas or {}).get("layers", []) if picture is not None else []
     begin = time.monotonic()
     try:

@@ -66,7 +66,7 @@ def test_from_files_to_a_video(root, config):
 
   loop.train(experiment, root / "run")
   with pytest.raises(ValueError, match="text_encoder is missing"):
-    Cascade.restore(root / "run")(["a red circle"])
+    Cascade.restore(root / "run").generate(["a red circle"])
   cascade = Cascade.restore(root / "run", text_encoder=root / "text")
   settings = experiment.sampling.__class__(sampler="ddim", num_steps=2, guidance_scale=3.0)
   videos = cascade.generate(["a red circle", "a blue square"], sampling=settings)

@@ -178,19 +178,28 @@ def test_a_batch_that_does_not_split_over_the_devices_is_refused(data_dir, tmp_p
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
   data_dir, uninterrupted, tmp_path, caplog
 ):
-  """Also one with a single changed byte; the run then ends as if nothing had been."""
+  """Also one with a single changed byte in a file; the run then ends as if nothing had been."""
   run = tmp_path / "run"
   shutil.copytree(uninterrupted, run)
-  largest = max(
-    (path for path in (run / "checkpoints" / "4" / "params").rglob("*") if path.is_file()),
-    key=lambda path: path.stat().st_size,
-  )
-  content = bytearray(largest.read_bytes())
-  content[len(content) // 2] ^= 1
-  largest.write_bytes(content)
+  # In every file with numbers: Orbax leaves some behind that it does not read again.
+  for path in (run / "checkpoints" / "4" / "params").rglob("d/*"):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
   loop.train(micro("t2i", data_dir), run)
   assert "checkpoint of step 4" in caplog.text and "the one before it is used" in caplog.text
   assert_same(saved(run, 4), saved(uninterrupted, 4))
+
+
+def test_numbers_that_changed_are_noticed_though_files_can_be_read(uninterrupted):
+  params = checkpoints.load_trained(uninterrupted, ("t2i",)).params
+  written = checkpoints.checksum(params)
+  leaf = np.array(params["network"]["conv_in"]["kernel"])
+  leaf.view(np.uint32)[0, 0, 0, 0] ^= 1
+  changed = {**params, "network": {**params["network"], "conv_in": {**params["network"]["conv_in"], "kernel": leaf}}}  # fmt: skip
+  checkpoints.check_sum(params, written)
+  with pytest.raises(ValueError, match="does not hold what was written"):
+    checkpoints.check_sum(changed, written)
 
 
 def test_a_damaged_checkpoint_is_named(uninterrupted, tmp_path):
