@@ -51,7 +51,7 @@ class Order(NamedTuple):
   seed: int = 0
   num_frames: int | None = None
   num_steps: int | None = None
-  strength: float = 0.0
+  strength: float | int = 0.0
 
 
 class Studio:
@@ -79,7 +79,7 @@ class Studio:
 
   # A styled base is as large as the base: the last two are kept, to go back and forth between.
   @functools.lru_cache(maxsize=2)  # noqa: B019 (a studio lives as long as its process)
-  def styled(self, strength: float) -> Cascade:
+  def styled(self, strength: float | int) -> Cascade:
     """The cascade at a strength of the style; at 0 it is the cascade itself."""
     if self.style is None or strength == 0:
       return self.cascade
