@@ -15,6 +15,7 @@ from lumiere.applications.given import Given
 from lumiere.cascade import Cascade
 from lumiere.data import frames, sources
 from lumiere.data.moving_shapes.captions import parse
+from lumiere.data.moving_shapes.scene import family
 from lumiere.evaluation import moving_shapes
 from lumiere.evaluation.seams import frame_change, seam_score
 from lumiere.evaluation.tracking import track
@@ -42,16 +43,10 @@ class Clips:
 
   def moving(self) -> "Clips":
     """Those in which the thing's centre moves."""
-    ways = (
-      "left",
-      "right",
-      "up",
-      "down",
-      "circles clockwise",
-      "circles counterclockwise",
-      "bounces",
-    )
-    keep = [i for i, text in enumerate(self.captions) if parse(text).things[0].motion in ways]
+    ways = ("moves", "circles", "bounces")
+    keep = [
+      i for i, text in enumerate(self.captions) if family(parse(text).things[0].motion) in ways
+    ]
     return Clips(self.videos[keep], tuple(self.captions[i] for i in keep))
 
 
