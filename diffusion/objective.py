@@ -88,18 +88,8 @@ class Objective:
     x: Float[Array, "b ..."],
     key: PRNGKeyArray,
     conditioning: Any,
-    counted: Float[Array, "b ..."] | float = 1.0,
   ) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
     """Draws a noise level and noise for each example, and asks the denoiser.
-
-    Args:
-      denoiser: gives `prediction`.
-      schedule: gives the noise levels.
-      x: clean data.
-      key: for level and noise.
-      conditioning: handed to the denoiser.
-      counted: 1 where an error counts and 0 where it does not, of any shape that broadcasts to that of x; an example's
-        mean is over what counts.
 
     Returns:
       (losses, log_snr): weighted mean square error of each example, in float32, and the level it was measured at.
@@ -111,11 +101,7 @@ class Objective:
     z = alpha * x + sigma * noise
     target = {"eps": noise, "v": alpha * noise - sigma * x, "x0": x}[self.prediction]
     error = denoiser(z, log_snr, conditioning).astype(jnp.float32) - target
-    counted = jnp.broadcast_to(counted, x.shape)
-    total, count = (
-      part.reshape(len(x), -1).sum(axis=1) for part in (counted * jnp.square(error), counted)
-    )
-    return self.weight(log_snr) * total / jnp.maximum(count, 1), log_snr
+    return self.weight(log_snr) * jnp.mean(jnp.square(error).reshape(len(x), -1), axis=1), log_snr
 
   def weight(self, log_snr: Float[Array, "b"]) -> Float[Array, "b"]:
     """Weight of the mean square error at a noise level."""

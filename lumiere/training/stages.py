@@ -86,15 +86,12 @@ class Stage:
       if config.crop:
         x = random_crop(x, config.crop, config.factor, crop_key)
       conditioning |= self.low_res_conditioning(x, condition_key)
-    to_make = 1.0
     if experiment.masks:
       mask = masks.draw_masks(experiment.masks, mask_key, x.shape)
       conditioning |= {"known": masks.shown(x, mask)}
-      # What sampling replaces by the known pixels need not be learned.
-      to_make = 1 - mask
     schedule = experiment.diffusion.make_schedule()
     objective = experiment.diffusion.make_objective()
-    return objective.losses(model.denoiser(schedule), schedule, x, loss_key, conditioning, to_make)
+    return objective.losses(model.denoiser(schedule), schedule, x, loss_key, conditioning)
 
   def low_res_conditioning(
     self, x: Float[ArrayLike, "b ... c"], key: PRNGKeyArray

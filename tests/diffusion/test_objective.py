@@ -41,16 +41,6 @@ def test_the_loss_of_a_constant_error_is_its_square(prediction):
   assert len(set(np.asarray(log_snr).tolist())) == 6
 
 
-def test_errors_that_do_not_count_are_left_out_of_the_mean():
-  x = jnp.zeros((3, 2, 4, 1))
-  counted = jnp.zeros((3, 2, 1, 1)).at[0].set(1).at[1, 0].set(1)  # all, the half, nothing
-  error = jnp.where(counted > 0, 0.5, 7.0)
-  denoiser = lambda z, log_snr, conditioning: error + z * 0
-  objective, schedule = Objective("x0"), CosineSchedule()
-  losses, _ = objective.losses(denoiser, schedule, x, jax.random.key(0), None, counted)
-  np.testing.assert_allclose(losses, [0.25, 0.25, 0.0])
-
-
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_min_snr_weighs_the_same_x0_error_the_same_way(prediction):
   log_snr = jnp.array([-3.0, 0.0, 1.0, 4.0])
