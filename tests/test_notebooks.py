@@ -8,21 +8,18 @@ STEPS = {"t2i": 1, "stunet": 1, "ssr_image": 1, "ssr": 1}
 NUM_TRAIN, NUM_HELD_OUT = 16, 8
 OUT = %r
 """
+# Networks, batches and videos of the other trainings in the tests, whose programs are there already.
 SMALL = """
-  config.train.batch_size = 8
-  config.model.update(channels=(8, 8, 8), head_dim=8)
-  if "temporal" in config:
-    config.temporal.head_dim = 8
-  config.sampling.num_steps = 2
+  from tests.lumiere.training.experiments import micro_config
+  config = micro_config(stage, out / "data", out / PARENTS[stage] if stage in PARENTS else "")
+  config.train.update(num_steps=1, eval_every=1, sample_every=1)
 """
 
 
-def test_quickstart(tmp_path, monkeypatch):
-  monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")  # compiles faster
+def test_quickstart(tmp_path):
   notebook = nbformat.read("notebooks/quickstart.ipynb", as_version=4)
   [parameters] = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", ())]
   parameters.source = REDUCED % str(tmp_path)
-  # Small networks and batches.
   for cell in notebook.cells:
     cell.source = cell.source.replace("  return Experiment", SMALL + "  return Experiment")
   nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3").execute()

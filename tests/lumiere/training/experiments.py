@@ -25,7 +25,8 @@ def micro_config(stage: str, data_dir, init_from="", **train) -> ConfigDict:
   config.data.moving_shapes = WORLD
   config.data.num_frames = {"t2i": 1, "ssr_image": 1}.get(stage, 8)
   config.model.update(channels=(8, 8), attention_levels=(), norm_groups=4, head_dim=8)
-  config.optimizer.warmup_steps = 0
+  # The program of a step does not depend on the number of steps: it is compiled once for many tests.
+  config.optimizer.update(warmup_steps=0, decay="constant")
   if stage in ("t2i", "stunet"):
     config.data.resolution = 8
     config.model.update(attention_levels=(1,), text_pool="attention", pool_heads=2, text_dim=16)

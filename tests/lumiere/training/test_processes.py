@@ -11,25 +11,23 @@ import jax
 import numpy as np
 import pytest
 
-from lumiere.data import sources
 from lumiere.experiment import Experiment
 from lumiere.training import checkpoints, loop
-from tests.lumiere.training.experiments import micro_config
+from tests.lumiere.training.experiments import micro_config, on_folder
 
 STEPS = 4
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory):
-  """Text to video over fsdp and frames, so that each process's devices share clips and all share weights."""
-  root = tmp_path_factory.mktemp("processes")
-  parent = micro_config("t2i", root / "data", num_steps=1, checkpoint_every=1)
-  loop.train(Experiment.from_config(parent), root / "t2i")
-  config = micro_config("stunet", root / "data", root / "t2i")
-  config.train.update(num_steps=STEPS, checkpoint_every=2, log_every=1, eval_every=STEPS)
-  config.train.sample_every = STEPS
+def config(runs, video_files):
+  """A video network over fsdp and frames, so that each process's devices share clips and all share weights.
+
+  That of super-resolution, which compiles fastest.
+  """
+  config = micro_config("ssr", runs["data"], runs["ssr_image"], num_steps=STEPS, log_every=1)
+  config.train.update(eval_every=STEPS, sample_every=STEPS)
   config.mesh = dict(fsdp=4, frames=2)
-  sources.make_source(Experiment.from_config(config).data, "train")
+  on_folder(config, video_files)
   return config
 
 
@@ -56,12 +54,12 @@ def start(config, workdir, count: int, slow: bool = False) -> list[subprocess.Po
   with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     address = f"127.0.0.1:{free.getsockname()[1]}"
-  devices = dict(JAX_NUM_CPU_DEVICES=str(8 // count), PYTHONPATH=os.getcwd())
+  settings = dict(JAX_NUM_CPU_DEVICES=str(8 // count), PYTHONPATH=os.getcwd())
   with open(workdir.parent / f"{workdir.name}_{count}.log", "w") as log:
     return [
       subprocess.Popen(
         [sys.executable, script, address, str(count), str(index)],
-        env=os.environ | devices,
+        env=os.environ | settings,
         stdout=log,
         stderr=subprocess.STDOUT,
       )
@@ -85,7 +83,7 @@ def finished(processes, seconds=240) -> list[int]:
 
 
 def average(workdir, step):
-  return jax.tree.map(np.asarray, checkpoints.load_trained(workdir, ("stunet",), step).params)
+  return jax.tree.map(np.asarray, checkpoints.load_trained(workdir, ("ssr",), step).params)
 
 
 def test_two_processes_killed_go_on_as_four_to_where_one_would_have_come(config, tmp_path):
