@@ -21,6 +21,11 @@ os.environ |= dict(
 )
 
 
+def pytest_collection_modifyitems(items):
+  """Trainings first: no worker is to be left with what takes longest at the end."""
+  items.sort(key=lambda item: "/training/" not in item.nodeid)
+
+
 def pytest_unconfigure(config):
   if not hasattr(config, "workerinput"):  # the process that the workers work for
     shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
