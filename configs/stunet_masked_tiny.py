@@ -1,7 +1,7 @@
 """Miniature conditional text-to-video: also takes known pixels, for pictures that move, holes, borders and longer videos.
 
-Fine-tunes the temporal layers of configs/stunet_tiny.py, and the convolutions of the known pixels, which start at zero
-(paper, section 4). The paper gives no kinds of masks and no shares: they are ours.
+Fine-tunes the temporal layers of configs/stunet_tiny.py, and the first convolution of the known pixels, which starts at
+zero (paper, section 4). The paper gives no kinds of masks and no shares: they are ours.
 
 python train.py --config=configs/stunet_masked_tiny.py --workdir=runs/stunet_masked_tiny --config.init_from=runs/stunet_tiny
 """
@@ -13,8 +13,7 @@ from configs import common, stunet_tiny
 
 def get_config() -> ConfigDict:
   config = stunet_tiny.get_config()
-  # At every level: what the frozen layers carry down of it is little (ours; the paper has the input alone).
-  config.temporal.update(condition_channels=4, condition_levels=3)
+  config.temporal.condition_channels = 4
   config.masks = dict(shares=common.mask_shares())
   config.optimizer = common.tiny_optimizer(2e-3)
   config.train.update(num_steps=1500, checkpoint_every=250)

@@ -8,8 +8,7 @@ The image network runs frame by frame over (b t) images with frozen weights; onl
 (`inflation.py` builds one from the other). At the start, for a total temporal factor N, frames 0, N, 2N, ... of the output
 are the image network's output on those frames. Further input channels, a masked video and its mask for one (section 4 of
 the paper), get a convolution of their own beside the frozen first one, which starts at zero: the two are one convolution of
-the wider input, and at the start nothing changes. Frozen layers were not made to carry that condition down: coarser levels
-can be given it too, averaged to their size (`condition_levels`; the paper has the input alone). With a `frames` axis in the mesh each clip is worked on by several devices
+the wider input, and at the start nothing changes. With a `frames` axis in the mesh each clip is worked on by several devices
 (`layout.py`).
 """
 
@@ -39,7 +38,6 @@ class TemporalConfig:
     head_dim: width of a temporal attention head.
     conditioned: whether the added blocks also see noise level and caption (see temporal.py; the paper draws neither).
     condition_channels: further input channels, after the image network's: 4 for known pixels and their mask.
-    condition_levels: at how many levels, finest first, they come in.
   """
 
   factors: tuple[int, ...]
@@ -47,7 +45,6 @@ class TemporalConfig:
   head_dim: int = 64
   conditioned: bool = False
   condition_channels: int = 0
-  condition_levels: int = 1
 
   def __post_init__(self):
     object.__setattr__(self, "factors", tuple(self.factors))
@@ -57,10 +54,6 @@ class TemporalConfig:
       raise ValueError(f"attention_depth={self.attention_depth} must be 0 or more")
     if self.condition_channels < 0:
       raise ValueError(f"condition_channels={self.condition_channels} must be 0 or more")
-    if not 1 <= self.condition_levels <= len(self.factors) + 1:
-      raise ValueError(
-        f"condition_levels={self.condition_levels} must be from 1 to the {len(self.factors) + 1} levels"
-      )
 
   @property
   def total_factor(self) -> int:
@@ -91,11 +84,9 @@ class STUNet(nnx.Module):
     text_dim = config.text_dim if temporal.conditioned else 0
     # The image network's pooled caption was trained on stills: the added blocks pool their own.
     self.text_pool = make_text_pool(config, text_dim, embedding_dim, **kinds)
-    count = temporal.condition_levels if temporal.condition_channels else 0
-    # A level is entered at the width of the one before.
-    widths = (config.channels[0], *config.channels)[:count]
-    self.condition_in = nnx.List(
-      conv3x3(temporal.condition_channels, width, image.dtype, rngs, zero=True) for width in widths
+    channels = temporal.condition_channels
+    self.condition_in = (
+      conv3x3(channels, config.channels[0], image.dtype, rngs, zero=True) if channels else None
     )
 
     def inflations(level_index: int, count: int) -> list:
@@ -214,22 +205,10 @@ class STUNet(nnx.Module):
       modules, remat = (level.resample, added_level.resample), before in config.remat_levels
       return call(run, modules, h, embedding, dtype=image.dtype, remat=remat)
 
-    def read(h, condition, level: int):
-      """Adds a level's condition."""
-      return h + spatial(layout.gathered(self.condition_in[level], image.dtype), condition)
-
-    def coarser(condition, level: int):
-      """Means of a level's condition for the next one."""
-      condition = einops.reduce(condition, "b t (h 2) (w 2) c -> b t h w c", "mean")
-      if axes[level] and not axes[level + 1]:
-        condition = layout.whole(condition)
-      factor = self.temporal.factors[level]
-      return einops.reduce(condition, "b (t f) h w c -> b t h w c", "mean", f=factor)
-
     x, condition = jnp.split(x.astype(image.dtype), [config.in_channels], axis=-1)
     h = spatial(layout.gathered(image.conv_in, image.dtype), x)
-    if self.condition_in:
-      h = read(h, condition, 0)
+    if self.condition_in is not None:
+      h += spatial(layout.gathered(self.condition_in, image.dtype), condition)
     skips = [h]
     for index, (level, added_level) in enumerate(zip(image.down, self.down, strict=True)):
       for stage, inflation in zip(level.stages, added_level.inflations, strict=True):
@@ -237,9 +216,6 @@ class STUNet(nnx.Module):
         skips.append(h)
       if level.resample is not None:
         h = resample(level, added_level, index, index + 1, h)
-        if index + 1 < len(self.condition_in):
-          condition = coarser(condition, index)
-          h = read(h, condition, index + 1)
         skips.append(h)
 
     for stage, inflation in zip(image.middle.stages, self.middle.inflations, strict=True):

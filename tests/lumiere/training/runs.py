@@ -68,7 +68,7 @@ def runs(video_files, tmp_path_factory):
 def masked_run(runs, video_files, tmp_path_factory):
   """Workdir of a conditional base, trained for two steps from the unconditional one."""
   config = micro_config("stunet", runs["data"], runs["stunet"], num_steps=2)
-  config.temporal.update(condition_channels=4, condition_levels=2)
+  config.temporal.condition_channels = 4
   config.masks = dict(shares=dict(none=1, first_frame=1))
   train = lambda folder: loop.train(on_folder(config, video_files), folder)
   return made_once(tmp_path_factory, "masked", train)

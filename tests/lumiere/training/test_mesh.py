@@ -36,7 +36,7 @@ def three_levels(num_frames: int, **train) -> Experiment:
   """A conditional Space-Time U-Net that halves time twice, with attention at the coarsest level only."""
   config = micro_config("stunet", "nowhere", **train)
   config.model.update(channels=(8, 8, 16), attention_levels=(2,), remat_levels=(0, 1))
-  config.temporal.update(factors=(2, 2), condition_channels=4, condition_levels=3)
+  config.temporal.update(factors=(2, 2), condition_channels=4)
   config.masks = dict(shares=dict(tube=1))
   config.data.num_frames = num_frames
   return Experiment.from_config(config)

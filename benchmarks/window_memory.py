@@ -1,8 +1,9 @@
-"""Peak memory of super-resolution against the length of the video.
+"""Peak memory of sampling in windows against the length of the video, for super-resolution or the base.
 
-python benchmarks/ssr_memory.py [--config=configs/ssr_tiny.py] [--resolution=128] [--steps=2]
+python benchmarks/window_memory.py [--config=configs/ssr_tiny.py] [--resolution=128] [--steps=2]
+python benchmarks/window_memory.py --config=configs/stunet_tiny.py --resolution=64
 
-Each length runs in a process of its own, with weights that are drawn, not trained. What windows need is the same at any
+Windows are the config's; those of a base have the length of its training clips and overlap by half. Each length runs in a process of its own, with weights that are drawn, not trained. What windows need is the same at any
 length, so that the peak grows by a few arrays of the video's own size: the sampler's state, its condition, the sums that
 are reconciled. The last column counts them: growth of the peak since the row above over growth of one float32 video.
 """
@@ -22,12 +23,16 @@ from lumiere import cli
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for configs/
 
-_CONFIG = config_flags.DEFINE_config_file("config", "configs/ssr_tiny.py", "An ssr experiment.")
-_RESOLUTION = flags.DEFINE_integer("resolution", 128, "Side of the refined frames, in pixels.")
+_CONFIG = config_flags.DEFINE_config_file(
+  "config", "configs/ssr_tiny.py", "An ssr or stunet experiment."
+)
+_RESOLUTION = flags.DEFINE_integer(
+  "resolution", 128, "Side of the frames that are made, in pixels."
+)
 _STEPS = flags.DEFINE_integer("steps", 2, "Sampler steps.")
 _NUM_FRAMES = flags.DEFINE_integer("num_frames", None, "Measure this length only: a line of JSON.")
 
-SCALES = (1, 4, 16)
+SCALES = (1, 4, 8, 16)
 MIB = 2**20
 
 
@@ -36,7 +41,8 @@ def main():
   if _NUM_FRAMES.value:
     print(json.dumps(measure(_NUM_FRAMES.value)))
     return
-  window = _CONFIG.value.sampling.window
+  config = _CONFIG.value
+  window = config.sampling.get("window", 0) or config.data.num_frames
   print("length  frames   one video        peak   growth in videos")
   above = None
   for scale in SCALES:
@@ -67,14 +73,20 @@ def measure(num_frames: int) -> dict[str, int]:
   from lumiere.training.stages import Stage
 
   experiment = Experiment.from_config(_CONFIG.value)
-  if experiment.stage != "ssr":
-    raise ValueError(f"--config is of stage {experiment.stage!r}; an 'ssr' config is expected")
+  if experiment.stage not in ("ssr", "stunet"):
+    raise ValueError(
+      f"--config is of stage {experiment.stage!r}; an 'ssr' or 'stunet' config is expected"
+    )
   generator = Generator(experiment, 0, *weights.split(Stage(experiment).build()))
   sampling = dataclasses.replace(experiment.sampling, num_steps=_STEPS.value)
-  size, factor = _RESOLUTION.value, experiment.super_resolution.factor
-  keys = example_keys(0, 0, 1)
-  low_res = jnp.zeros((1, num_frames, size // factor, size // factor, 3))
-  conditioning = generator.condition_on(low_res, sampling.augmentation_level, keys)
+  size, keys = _RESOLUTION.value, example_keys(0, 0, 1)
+  if experiment.super_resolution:
+    small = size // experiment.super_resolution.factor
+    low_res = jnp.zeros((1, num_frames, small, small, 3))
+    conditioning = generator.condition_on(low_res, sampling.augmentation_level, keys)
+  else:
+    conditioning, window = generator.encode([""]), experiment.data.num_frames
+    sampling = dataclasses.replace(sampling, window=window, stride=window // 2)
   shape = (num_frames, size, size, 3)
   jax.block_until_ready(generator.sample(conditioning, shape, keys, sampling))
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
