@@ -3,9 +3,10 @@
 python benchmarks/window_memory.py [--config=configs/ssr_tiny.py] [--resolution=128] [--steps=2]
 python benchmarks/window_memory.py --config=configs/stunet_tiny.py --resolution=64
 
-Windows are the config's; those of a base have the length of its training clips and overlap by half. Each length runs in a process of its own, with weights that are drawn, not trained. What windows need is the same at any
-length, so that the peak grows by a few arrays of the video's own size: the sampler's state, its condition, the sums that
-are reconciled. The last column counts them: growth of the peak since the row above over growth of one float32 video.
+Windows are the config's; those of a base have the length of its training clips and overlap by half. Each length runs in a
+process of its own, with weights that are drawn, not trained. What windows need is the same at any length, so that the peak
+grows by a few arrays of the video's own size: the sampler's state, its condition, the sums that are reconciled. The last
+column counts them: growth of the peak since the row above over growth of one float32 video.
 """
 
 import dataclasses

@@ -127,12 +127,12 @@ class Table:
     self.rows.append({"stage": name, "seconds": round(seconds, 1), "peak_bytes": peak_bytes})
 
   def __str__(self) -> str:
-    lines = [f"\n{'stage':<16}{'time':>8}{'peak memory':>14}"]
+    lines = [f"\n{'stage':<20}{'time':>8}{'peak memory':>14}"]
     for row in self.rows:
       peak = f"{row['peak_bytes'] / 2**30:.1f} GiB" if row["peak_bytes"] else ""
-      lines.append(f"{row['stage']:<16}{row['seconds']:>6.0f} s{peak:>14}")
+      lines.append(f"{row['stage']:<20}{row['seconds']:>6.0f} s{peak:>14}")
     total = sum(row["seconds"] for row in self.rows)
-    return "\n".join([*lines, f"{'total':<16}{total:>6.0f} s"])
+    return "\n".join([*lines, f"{'total':<20}{total:>6.0f} s"])
 
 
 def load_config(name: str):
