@@ -2,47 +2,53 @@
 
 python scripts/demo.py [--out=out/demo]
 
-What is finished is not done again: a second run goes on where the first one stopped.
+A training that is finished is not done again: a second run goes on where the first one stopped.
 """
 
-import contextlib
 import dataclasses
+import graphlib
+import importlib
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from concurrent import futures
 
-import numpy as np
 from absl import flags
-from tqdm import tqdm
-
-from lumiere import cli
+from ml_collections import config_flags
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # for configs/
 
+from benchmarks import judge  # noqa: E402
+from lumiere import cli  # noqa: E402
 from scripts import style_pictures  # noqa: E402
 
-_OUT = flags.DEFINE_string("out", "out/demo", "Where videos, pictures and the report go.")
-_RUNS = flags.DEFINE_string("runs", "runs", "Where the trainings go.")
-_NUM_JUDGED = flags.DEFINE_integer("num_judged", 64, "Held-out captions to judge by.")
-_NUM_REFINED = flags.DEFINE_integer(
-  "num_refined", 16, "How many of their videos are refined and judged again."
-)
-_OVERRIDES = flags.DEFINE_multi_string(
-  "override", [], "NAME:config.field=value for one training, *:config.field=value for all."
-)
 
-# config: (run that it starts from, steps). As many as a quarter of an hour allows for; by themselves most configs train
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """One of our programs.
+
+  Attributes:
+    command: its file and flags.
+    after: stages that must have ended before.
+  """
+
+  command: Sequence[str]
+  after: Sequence[str] = ()
+
+
+# config: (run that it starts from, steps). As many as a quarter of an hour allows for; by themselves some configs train
 # longer, and the conditional base, which is the only one here, starts from the unconditional one.
-STAGES = {
+TRAININGS = {
   "t2i_tiny": (None, 650),
+  "ssr_image_tiny": (None, 350),
+  "ssr_tiny": ("ssr_image_tiny", 150),
   "stunet_masked_tiny": ("t2i_tiny", 350),
-  "ssr_image_tiny": (None, 250),
-  "ssr_tiny": ("ssr_image_tiny", 120),
-  "t2i_style_tiny": ("t2i_tiny", 80),
+  "t2i_style_tiny": ("t2i_tiny", 150),
 }
 PROMPTS = (
   "a red circle moves to the left quickly on black",
@@ -55,253 +61,152 @@ PROMPTS = (
 
 
 def main():
-  """Runs the stages in order and prints what each took."""
-  out, runs = pathlib.Path(_OUT.value), pathlib.Path(_RUNS.value)
+  """Runs the stages and prints what each took."""
+  out, runs = pathlib.Path(flags.FLAGS.out), pathlib.Path(flags.FLAGS.runs)
   out.mkdir(parents=True, exist_ok=True)
-  table = Table()
-  with table.stage("data"):
-    prepare()
-  for name, (parent, num_steps) in STAGES.items():
+  begun = time.perf_counter()
+  prepare(out)
+  table = [Row("data", time.perf_counter() - begun)]
+  table += run_all(make_stages(runs, out), flags.FLAGS.programs_at_a_time)
+  table.append(Row("in all", time.perf_counter() - begun))
+  results = json.loads((out / "judge.json").read_text())
+  report = {"stages": [dataclasses.asdict(row) for row in table], **results}
+  (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+  print(f"\n{'stage':<20}{'time':>8}{'peak memory':>14}", *table, sep="\n")
+  print(judge.tables(results))
+  print(f"\nVideos, sheet.png, applications.png and report.json are in {out}")
+
+
+def make_stages(runs: pathlib.Path, out: pathlib.Path) -> dict[str, Stage]:
+  """All programs, by name, in the order of their importance."""
+  stages = {}
+  for name, (parent, num_steps) in TRAININGS.items():
     command = ["train.py", f"--config=configs/{name}.py", f"--workdir={runs / name}"]
     command.append(f"--config.train.num_steps={num_steps}")
     if name == "t2i_style_tiny":
-      if not (out / "pictures").exists():
-        style_pictures.draw(out / "pictures")
       command.append(f"--config.data.folder={out / 'pictures'}")
     if parent:
       command.append(f"--config.init_from={runs / parent}")
-    table.run(name, [*command, *overrides(name)])
+    stages[name] = Stage([*command, *overrides(name)], [parent] if parent else [])
   models = [f"--workdir={runs / 'stunet_masked_tiny'}", f"--ssr_workdir={runs / 'ssr_tiny'}"]
-  table.run("sample", ["sample.py", *(f"--prompt={p}" for p in PROMPTS), *models, f"--out={out}"])
-  with table.stage("applications"):
-    applications(runs, out)
-  with table.stage("judge"):
-    results = evaluate(runs, out)
-  report = {"stages": table.rows, **results}
-  (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-  print(table)
-  show(results)
-  print(f"\nVideos, sheet.png, applications.png and report.json are in {out}")
+  trained, style = ("stunet_masked_tiny", "ssr_tiny"), "t2i_style_tiny"
+  judged = [f"--num_judged={flags.FLAGS.num_judged}", f"--num_refined={flags.FLAGS.num_refined}"]
+  prompts = [f"--prompt={prompt}" for prompt in PROMPTS]
+  return stages | {
+    "judge": Stage(["benchmarks/judge.py", *models, *judged, f"--out={out}"], trained),
+    "applications": Stage(
+      ["scripts/applications_sheet.py", *models, f"--style={runs / style}", f"--out={out}"],
+      (*trained, style),
+    ),
+    "sample": Stage(["sample.py", *prompts, *models, f"--out={out}"], trained),
+  }
 
 
 def overrides(name: str) -> list[str]:
   """The flags that --override gives a training."""
-  pairs = [value.split(":", 1) for value in _OVERRIDES.value]
-  if bad := [pair for pair in pairs if len(pair) < 2 or pair[0] not in (*STAGES, "*")]:
+  pairs = [value.split(":", 1) for value in flags.FLAGS.override]
+  if bad := [pair for pair in pairs if len(pair) < 2 or pair[0] not in (*TRAININGS, "*")]:
     raise ValueError(
-      f"--override={':'.join(bad[0])!r} must be NAME:config.field=value, NAME one of *, {', '.join(STAGES)}"
+      f"--override={':'.join(bad[0])!r} must be NAME:config.field=value, NAME one of *, {', '.join(TRAININGS)}"
     )
   return [f"--{change}" for target, change in pairs if target in (name, "*")]
 
 
-@dataclasses.dataclass
-class Table:
-  """Wall time and peak memory of each stage."""
-
-  rows: list[dict] = dataclasses.field(default_factory=list)
-
-  @contextlib.contextmanager
-  def stage(self, name: str):
-    """Times a block of this process, whose memory is not told apart."""
-    print(f"== {name}", flush=True)
-    start = time.perf_counter()
-    yield
-    self.add(name, time.perf_counter() - start, None)
-
-  def run(self, name: str, command: list[str]):
-    """Runs one of our programs; its output goes to the terminal."""
-    print(f"== {name}: python {' '.join(command)}", flush=True)
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *command], cwd=ROOT)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-      raise RuntimeError(f"stage {name} failed; its message is above")
-    # Kilobytes on Linux, bytes on a Mac.
-    self.add(
-      name, time.perf_counter() - start, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    )
-
-  def add(self, name: str, seconds: float, peak_bytes: int | None):
-    """One finished stage."""
-    self.rows.append({"stage": name, "seconds": round(seconds, 1), "peak_bytes": peak_bytes})
-
-  def __str__(self) -> str:
-    lines = [f"\n{'stage':<20}{'time':>8}{'peak memory':>14}"]
-    for row in self.rows:
-      peak = f"{row['peak_bytes'] / 2**30:.1f} GiB" if row["peak_bytes"] else ""
-      lines.append(f"{row['stage']:<20}{row['seconds']:>6.0f} s{peak:>14}")
-    total = sum(row["seconds"] for row in self.rows)
-    return "\n".join([*lines, f"{'total':<20}{total:>6.0f} s"])
-
-
-def load_config(name: str):
-  """A training's config, with its overrides."""
-  import importlib
-
-  from ml_collections import config_flags
-
-  config = importlib.import_module(f"configs.{name}").get_config()
-  values = flags.FlagValues()
-  config_flags.DEFINE_config_dict("config", config, flag_values=values)
-  values([sys.argv[0], *overrides(name)])
-  return config
-
-
-def prepare():
-  """Draws the dataset that all trainings share."""
+def prepare(out: pathlib.Path):
+  """Draws the dataset that all trainings share, and the pictures of the style."""
   from lumiere.data import sources
   from lumiere.experiment import Experiment
 
-  sources.make_source(Experiment.from_config(load_config("stunet_masked_tiny")).data, "train")
+  print("== data", flush=True)
+  values, name = flags.FlagValues(), "stunet_masked_tiny"
+  config = importlib.import_module(f"configs.{name}").get_config()
+  argv = [sys.argv[0], *overrides(name)]
+  config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+  values(argv)
+  sources.make_source(Experiment.from_config(config).data, "train")
+  if not (out / "pictures").exists():
+    style_pictures.draw(out / "pictures")
 
 
-def applications(runs: pathlib.Path, out: pathlib.Path):
-  """A contact sheet with a row for each application, all of one checkpoint."""
-  from lumiere import Cascade
-  from lumiere.data import frames
-  from lumiere.data.moving_shapes import Scene, Thing, render
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """A stage that has ended: how long it took, and the most memory that it held; None where it was not told apart."""
 
-  cascade = Cascade.restore(runs / "stunet_masked_tiny", runs / "ssr_tiny")
-  count, size = cascade.num_frames, cascade.resolution
-  thing = Thing("circle", "red", "right", "slow", (0.32, 0.5), 0.36)
-  clip = frames.to_uint8(render(Scene((thing,), "black"), count, 8, size))
-  prompt, other = (
-    "a red circle moves right slowly on black",
-    "a green circle moves right slowly on navy",
-  )
-  half = np.zeros((size, size), bool)
-  half[:, : size // 2] = True
-  hole, around = np.zeros((count, size, size), bool), np.ones((1, size, size), bool)
-  hole[count // 4 : -count // 4, size // 8 : -size // 8, size // 8 : -size // 8] = True
-  around[:, size // 5 : -size // 5] = False
-  hidden = np.where(hole[..., None], 128, clip).astype(np.uint8)
-  style = cascade.restyle(runs / "t2i_style_tiny", 0.75)
-  two = {
-    0: "a cyan square bounces slowly on black",
-    count: "a magenta circle bounces slowly on black",
-  }
-  rows = {
-    f"text to video: {prompt}": cascade.generate([prompt]),
-    "image to video: the first frame is given": cascade.animate([prompt], [clip[0]]),
-    "first and last frame are given": cascade.animate([prompt], [clip[0], clip[-1]], at=(0, -1)),
-    "cinemagraph: only the left half moves": cascade.animate([prompt], [clip[0]], moving=half),
-    "inpainting: given, gray is to be made": hidden[None],
-    "inpainting: made": cascade.fill([prompt], clip, hole),
-    "outpainting: above and below are made": cascade.fill([prompt], clip, around),
-    f"video to video, strength 0.7: {other}": cascade.edit([other], clip, strength=0.7),
-    "style, strength 0.75": style.generate([prompt]),
-    "twice as long, two prompts: a cyan square, then a magenta circle": cascade.extend(
-      [two], 2 * count
-    ),
-  }
-  sheet = frames.contact_sheet([videos[0] for videos in rows.values()], list(rows))
-  frames.write_image(out / "applications.png", sheet)
+  stage: str
+  seconds: float
+  peak_bytes: int | None = None
+
+  def __str__(self) -> str:
+    peak = f"{self.peak_bytes / 2**30:.1f} GiB" if self.peak_bytes else ""
+    return f"{self.stage:<20}{self.seconds:>6.0f} s{peak:>14}"
 
 
-def evaluate(runs: pathlib.Path, out: pathlib.Path) -> dict:
-  """Judges samples for held-out captions, and the seams of super-resolution on held-out clips."""
-  from lumiere import Cascade
-  from lumiere.data import frames, sources
-  from lumiere.evaluation import moving_shapes
+def run_all(stages: Mapping[str, Stage], at_a_time: int) -> list[Row]:
+  """Runs programs, each after those that it needs, so many at a time.
 
-  cascade = Cascade.restore(runs / "stunet_masked_tiny", runs / "ssr_tiny")
-  data = cascade.ssr.experiment.data
-  source = sources.make_source(dataclasses.replace(data, num_frames=16), "test")
-  examples = [source[index] for index in range(_NUM_JUDGED.value)]
-  captions = [text(example["caption"]) for example in examples]
-  truth = np.stack([example["video"] for example in examples])
-  base = dataclasses.replace(cascade, ssr=None)
-  fps = data.fps
-  small = base.generate(captions, seed=1, progress=tqdm)
-  refined = slice(_NUM_REFINED.value)
-  low_res, sampling = frames.to_float(small[refined]), cascade.ssr.experiment.sampling
-  large = frames.to_uint8(upscale(cascade, low_res, captions[refined], sampling))
-  factor = cascade.ssr.experiment.super_resolution.factor
-  size = truth.shape[2] // factor
-  reduced = np.stack(
-    [frames.to_uint8(frames.area_resize(frames.to_float(video), size)) for video in truth]
-  )
-  judged = {
-    f"truth {size}px": reduced,
-    f"truth {truth.shape[2]}px": truth,
-    f"base {size}px": small,
-    f"cascade {truth.shape[2]}px": large,
-  }
-  accuracy = {
-    name: moving_shapes.report(moving_shapes.judge(videos, captions[: len(videos)], fps))
-    for name, videos in judged.items()
-  }
-  frames.write_image(out / "sheet.png", frames.contact_sheet(list(large[:12]), captions[:12]))
-  return {
-    "num_judged": len(captions),
-    "num_refined": len(large),
-    "accuracy": accuracy,
-    "seams": seams(cascade),
-  }
+  Steps of networks this small hardly gain from a second core, so each program has its share of the cores for itself.
 
+  Returns:
+    a row for each, as they ended.
 
-def text(caption) -> str:
-  """TFDS gives bytes."""
-  return caption.decode() if isinstance(caption, bytes) else str(caption)
-
-
-def upscale(cascade, low_res, captions, sampling):
-  """Super-resolution in batches of 8 with the same keys whatever the settings."""
-  from lumiere.cascade import example_keys
-
-  parts = []
-  for first in range(0, len(low_res), 8):
-    batch = low_res[first : first + 8]
-    keys = example_keys(2, first, len(batch))
-    parts.append(np.asarray(cascade.upscale(batch, captions[first : first + 8], keys, sampling)))
-  return np.concatenate(parts)
-
-
-def seams(cascade, num_clips: int = 2) -> dict[str, float]:
-  """Change at the borders of independent windows over change elsewhere, motion taken out; see lumiere/evaluation/seams.py.
-
-  On clips of four windows, drawn for this.
+  Raises:
+    RuntimeError: if one fails; the others are ended first.
   """
-  from lumiere.data import frames
-  from lumiere.data.moving_shapes import random_scene, render
-  from lumiere.evaluation.seams import seam_score
-  from multidiffusion.windows import plan_windows
-
-  own, data = cascade.ssr.experiment.sampling, cascade.ssr.experiment.data
-  factor, num_frames = cascade.ssr.experiment.super_resolution.factor, 4 * own.window
-  rng = np.random.default_rng(3)
-  scenes = [random_scene(rng, num_frames / data.fps) for _ in range(num_clips)]
-  target = np.stack([render(scene, num_frames, data.fps, data.resolution) for scene in scenes])
-  low_res = np.stack([frames.area_resize(video, data.resolution // factor) for video in target])
-  settings = {
-    "independent windows": dataclasses.replace(own, stride=own.window),
-    "MultiDiffusion": own,
-    "one window": dataclasses.replace(own, window=0),
-  }
-  borders = plan_windows(target.shape[1], own.window, own.window).borders()
-  scores = {}
-  for name, sampling in settings.items():
-    videos = upscale(cascade, low_res, [""] * len(low_res), sampling)
-    scores[name] = float(
-      np.mean([seam_score(v, borders, r) for v, r in zip(videos, target, strict=True)])
-    )
-  return scores
+  order = graphlib.TopologicalSorter({name: stage.after for name, stage in stages.items()})
+  order.prepare()
+  cores = max(1, (os.cpu_count() or 1) // at_a_time)
+  rows, pending, processes = [], set(), []
+  with futures.ThreadPoolExecutor(at_a_time) as pool:
+    try:
+      while order.is_active():
+        for name in sorted(order.get_ready(), key=list(stages).index):
+          pending.add(pool.submit(run, name, stages[name].command, cores, processes))
+        done, pending = futures.wait(pending, return_when=futures.FIRST_COMPLETED)
+        for future in done:
+          rows.append(future.result())
+          order.done(rows[-1].stage)
+    except BaseException:
+      pool.shutdown(wait=False, cancel_futures=True)
+      for process in processes:
+        process.terminate()  # trainings save first
+      raise
+  return rows
 
 
-def show(results: dict):
-  """Prints the judge's tables."""
-  names = ("background", "colour", "shape", "motion", "speed")
-  print(
-    f"\nShare of {results['num_judged']} held-out captions that the video shows (cascade: the first {results['num_refined']})"
-  )
-  print(f"{'':<16}" + "".join(f"{name:>12}" for name in names))
-  for kind, shares in results["accuracy"].items():
-    print(f"{kind:<16}" + "".join(f"{shares[name]:>12.1%}" for name in names))
-  print("\nSeam score of super-resolution, 1 if no seam shows")
-  for kind, score in results["seams"].items():
-    print(f"  {kind:<22}{score:.3f}")
+def run(name: str, command: Sequence[str], cores: int, processes: list[subprocess.Popen]) -> Row:
+  """Runs a program, which joins `processes`, to its end; each line of its output is printed after its name."""
+  print(f"== {name}: python {' '.join(command)}", flush=True)
+  begun = time.perf_counter()
+  with subprocess.Popen(
+    [sys.executable, *command],
+    cwd=ROOT,
+    # NPROC is how many threads XLA computes with. Progress bars are for one program at a time.
+    env=os.environ | {"NPROC": str(cores), "TQDM_DISABLE": "1"},
+    text=True,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+  ) as process:
+    processes.append(process)
+    for line in process.stdout:
+      print(f"{name:<18} | {line}", end="", flush=True)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+  if process.returncode:
+    raise RuntimeError(f"stage {name} failed; its message is above")
+  # Kilobytes on Linux, bytes on a Mac.
+  unit = 1 if sys.platform == "darwin" else 1024
+  return Row(name, round(time.perf_counter() - begun, 1), usage.ru_maxrss * unit)
 
 
 if __name__ == "__main__":
+  flags.DEFINE_string("out", "out/demo", "Where videos, pictures and the report go.")
+  flags.DEFINE_string("runs", "runs", "Where the trainings go.")
+  flags.DEFINE_integer("num_judged", 64, "Held-out captions to judge by.")
+  flags.DEFINE_integer("num_refined", 16, "How many of their videos are refined and judged again.")
+  flags.DEFINE_integer(
+    "programs_at_a_time", 2, "Each has its share of the cores; 1 for an accelerator.", 1
+  )
+  flags.DEFINE_multi_string(
+    "override", [], "NAME:config.field=value for one training, *:config.field=value for all."
+  )
   cli.run(main)

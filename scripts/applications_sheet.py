@@ -1,0 +1,70 @@
+"""Draws a contact sheet with a row for each application, all of one checkpoint.
+
+python scripts/applications_sheet.py --workdir=runs/stunet_masked_tiny --ssr_workdir=runs/ssr_tiny --style=runs/t2i_style_tiny
+"""
+
+import pathlib
+
+import numpy as np
+from absl import flags
+
+from lumiere import cli
+
+
+def main():
+  """Makes a video for each application and writes applications.png."""
+  from lumiere import Cascade
+  from lumiere.data import frames
+
+  values = flags.FLAGS
+  cascade = Cascade.restore(values.workdir, values.ssr_workdir)
+  rows = make_rows(cascade, cascade.restyle(values.style, 0.75))
+  pathlib.Path(values.out).mkdir(parents=True, exist_ok=True)
+  sheet = frames.contact_sheet([videos[0] for videos in rows.values()], list(rows))
+  frames.write_image(pathlib.Path(values.out) / "applications.png", sheet)
+
+
+def make_rows(cascade, style) -> dict[str, np.ndarray]:
+  """Title -> one video [1 t h w 3] for each application."""
+  from lumiere.data import frames
+  from lumiere.data.moving_shapes import Scene, Thing, render
+
+  count, size = cascade.num_frames, cascade.resolution
+  thing = Thing("circle", "red", "right", "slow", (0.32, 0.5), 0.36)
+  clip = frames.to_uint8(render(Scene((thing,), "black"), count, 8, size))
+  prompt, other = (
+    "a red circle moves right slowly on black",
+    "a green circle moves right slowly on navy",
+  )
+  half = np.zeros((size, size), bool)
+  half[:, : size // 2] = True
+  hole, around = np.zeros((count, size, size), bool), np.ones((1, size, size), bool)
+  hole[count // 4 : -count // 4, size // 8 : -size // 8, size // 8 : -size // 8] = True
+  around[:, size // 5 : -size // 5] = False
+  hidden = np.where(hole[..., None], 128, clip).astype(np.uint8)
+  two = {
+    0: "a cyan square bounces slowly on black",
+    count: "a magenta circle bounces slowly on black",
+  }
+  return {
+    f"text to video: {prompt}": cascade.generate([prompt]),
+    "image to video: the first frame is given": cascade.animate([prompt], [clip[0]]),
+    "first and last frame are given": cascade.animate([prompt], [clip[0], clip[-1]], at=(0, -1)),
+    "cinemagraph: only the left half moves": cascade.animate([prompt], [clip[0]], moving=half),
+    "inpainting: given, gray is to be made": hidden[None],
+    "inpainting: made": cascade.fill([prompt], clip, hole),
+    "outpainting: above and below are made": cascade.fill([prompt], clip, around),
+    f"video to video, strength 0.7: {other}": cascade.edit([other], clip, strength=0.7),
+    "style, strength 0.75": style.generate([prompt]),
+    "twice as long, two prompts: a cyan square, then a magenta circle": cascade.extend(
+      [two], 2 * count
+    ),
+  }
+
+
+if __name__ == "__main__":
+  flags.DEFINE_string("workdir", "runs/stunet_masked_tiny", "Workdir of a conditional base.")
+  flags.DEFINE_string("ssr_workdir", "runs/ssr_tiny", "Workdir of the ssr run.")
+  flags.DEFINE_string("style", "runs/t2i_style_tiny", "Workdir of a style.")
+  flags.DEFINE_string("out", "out", "Where applications.png goes.")
+  cli.run(main)
