@@ -14,6 +14,8 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="lumi
 os.environ |= dict(
   JAX_PLATFORMS="cpu",
   JAX_NUM_CPU_DEVICES="8",
+  # Threads that XLA compiles and computes with: tests run side by side, a worker a core.
+  NPROC="1",
   JAX_NUMPY_RANK_PROMOTION="raise",
   # Tests run each program once or twice: compiling is what they wait for.
   JAX_DISABLE_MOST_OPTIMIZATIONS="1",
