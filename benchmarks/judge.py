@@ -36,10 +36,9 @@ def judge(cascade, num_judged: int, num_refined: int, out: pathlib.Path) -> dict
 
   data = cascade.ssr.experiment.data
   source = sources.make_source(dataclasses.replace(data, num_frames=cascade.num_frames), "test")
-  if not 1 <= num_refined <= num_judged <= len(source):
-    raise ValueError(
-      f"--num_refined={num_refined} must be 1 to --num_judged={num_judged}, and that at most {len(source)}"
-    )
+  if num_judged > len(source):
+    raise ValueError(f"--num_judged={num_judged}: only {len(source)} clips are held out")
+  num_refined = min(num_refined, num_judged)
   examples = [source[index] for index in range(num_judged)]
   captions = [text(example["caption"]) for example in examples]
   truth = np.stack([example["video"] for example in examples])
@@ -144,6 +143,8 @@ if __name__ == "__main__":
   flags.DEFINE_string("workdir", "runs/stunet_masked_tiny", "Workdir of a base.")
   flags.DEFINE_string("ssr_workdir", "runs/ssr_tiny", "Workdir of the ssr run.")
   flags.DEFINE_string("out", "out/judged", "Where the figures and the sheet go.")
-  flags.DEFINE_integer("num_judged", 64, "Held-out captions to judge by.")
-  flags.DEFINE_integer("num_refined", 16, "How many of their videos are refined and judged again.")
+  flags.DEFINE_integer("num_judged", 64, "Held-out captions to judge by.", 1)
+  flags.DEFINE_integer(
+    "num_refined", 16, "How many of their videos are refined and judged again.", 1
+  )
   cli.run(main)

@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
   config.data.update(num_frames=80)  # paper
   # For v5p:4x4x4, one clip a chip; docs/scaling.md has what was tried, and the flags for other slices.
   config.mesh = dict(fsdp=1, frames=1)  # ours: weights fit whole, and whole clips cost no exchange
-  config.model.remat_levels = (0, 1)  # ours: the levels whose activations are largest
+  config.model.remat_levels = ()  # ours: with nothing computed twice the compiled step takes 76 of 95 GiB
   config.train.update(
     num_steps=200_000,  # ours
     batch_size=64,  # ours
