@@ -40,7 +40,7 @@ def judge(cascade, num_judged: int, num_refined: int, out: pathlib.Path) -> dict
     raise ValueError(f"--num_judged={num_judged}: only {len(source)} clips are held out")
   num_refined = min(num_refined, num_judged)
   examples = [source[index] for index in range(num_judged)]
-  captions = [text(example["caption"]) for example in examples]
+  captions = [example["caption"].decode() for example in examples]
   truth = np.stack([example["video"] for example in examples])
   base = dataclasses.replace(cascade, ssr=None)
   small = np.concatenate(
@@ -73,11 +73,6 @@ def judge(cascade, num_judged: int, num_refined: int, out: pathlib.Path) -> dict
     "accuracy": accuracy,
     "seams": seams(cascade),
   }
-
-
-def text(caption) -> str:
-  """TFDS gives bytes."""
-  return caption.decode() if isinstance(caption, bytes) else str(caption)
 
 
 def upscale(cascade, low_res, captions, sampling):

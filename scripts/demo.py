@@ -201,6 +201,7 @@ def run(name: str, command: Sequence[str], cores: int, processes: list[subproces
 if __name__ == "__main__":
   flags.DEFINE_string("out", "out/demo", "Where videos, pictures and the report go.")
   flags.DEFINE_string("runs", "runs", "Where the trainings go.")
+  # The configs hold out 256.
   flags.DEFINE_integer("num_judged", 64, "Held-out captions to judge by.", 1, 256)
   flags.DEFINE_integer(
     "num_refined", 16, "How many of their videos are refined and judged again.", 1
