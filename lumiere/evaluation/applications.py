@@ -85,33 +85,40 @@ def image_to_video(cascade: Cascade, clips: Clips) -> dict[str, dict[str, float]
   }
 
 
-def inpainting(cascade: Cascade, clips: Clips) -> dict[str, float]:
-  """Centroid errors, in frame widths, where the middle half of a clip hides the square that the thing moves in.
+def inpainting(cascade: Cascade, clips: Clips) -> dict[str, dict[str, float]]:
+  """By the length of a hole in time: the centroid errors of what is made and of a copy, in frame widths.
 
-  Compared are what is made, and the hole filled with what the nearest frame without it shows there.
+  The middle half of a clip, and then three quarters of it, hides the square that the thing moves in; the copy fills it with
+  what the nearest frame without it shows there.
   """
   clips = clips.moving()
-  t, size = clips.videos.shape[1:3]
-  hidden = np.arange(t // 4, t - t // 4)
-  given, copies = [], []
-  for video in clips.videos:
-    path = track(video).centre
-    low, high = (np.nanmin(path, axis=0) - 0.28) * size, (np.nanmax(path, axis=0) + 0.28) * size
-    (left, top), (right, bottom) = np.clip(np.floor(low), 0, size), np.clip(np.ceil(high), 0, size)
-    new = np.zeros((t, size, size), bool)
-    new[hidden, int(top) : int(bottom), int(left) : int(right)] = True
-    given.append(givens.with_hole(video, new, size))
-    nearest = np.where(hidden - hidden[0] < len(hidden) / 2, hidden[0] - 1, hidden[-1] + 1)
-    copy = video.copy()
-    copy[hidden] = np.where(new[hidden][..., None], video[nearest], video[hidden])
-    copies.append(copy)
-  made = complete(cascade, clips.captions, given)
-  return {
-    "made": centroid_error(made, clips.videos, hidden),
-    "nearest known frame": centroid_error(copies, clips.videos, hidden),
-    "error at given pixels": largest_error(made, given),
-    "clips": len(made),
-  }
+  t = clips.videos.shape[1]
+  results = {}
+  for known in (t // 4, t // 8):
+    hidden = np.arange(known, t - known)
+    given, copies = zip(*(_hide(video, hidden) for video in clips.videos), strict=True)
+    made = complete(cascade, clips.captions, given)
+    results[f"{len(hidden)} of {t} frames hidden"] = {
+      "made": centroid_error(made, clips.videos, hidden),
+      "nearest known frame": centroid_error(copies, clips.videos, hidden),
+      "error at given pixels": largest_error(made, given),
+      "clips": len(made),
+    }
+  return results
+
+
+def _hide(video, hidden):
+  """(What is left of a clip without the square that its thing moves in, that clip with the nearest known frames there)."""
+  t, size = video.shape[:2]
+  path = track(video).centre
+  low, high = (np.nanmin(path, axis=0) - 0.28) * size, (np.nanmax(path, axis=0) + 0.28) * size
+  (left, top), (right, bottom) = np.clip(np.floor(low), 0, size), np.clip(np.ceil(high), 0, size)
+  new = np.zeros((t, size, size), bool)
+  new[hidden, int(top) : int(bottom), int(left) : int(right)] = True
+  nearest = np.where(hidden - hidden[0] < len(hidden) / 2, hidden[0] - 1, hidden[-1] + 1)
+  copy = video.copy()
+  copy[hidden] = np.where(new[hidden][..., None], video[nearest], video[hidden])
+  return givens.with_hole(video, new, size), copy
 
 
 def centroid_error(videos, truth, where) -> float:
