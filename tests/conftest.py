@@ -9,8 +9,11 @@ import sys
 import tempfile
 
 assert "jax" not in sys.modules, "JAX reads its settings when it is first imported"
-# Programs that several tests compile are compiled once, also by several workers; they end with the tests.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="lumiere_tests_"))
+# Programs that several tests compile are compiled once, also by several workers; they end with the tests, where no folder
+# is given that outlives them.
+OWN_CACHE = None
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+  OWN_CACHE = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="lumiere_tests_")
 os.environ |= dict(
   JAX_PLATFORMS="cpu",
   JAX_NUM_CPU_DEVICES="8",
@@ -31,9 +34,9 @@ def pytest_collection_modifyitems(items):
   items.sort(key=lambda item: "/training/" not in item.nodeid)
 
 
-def pytest_unconfigure(config):
-  if not hasattr(config, "workerinput"):  # the process that the workers work for
-    shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+def pytest_unconfigure():
+  if OWN_CACHE:  # in the process that the workers work for: they are given it
+    shutil.rmtree(OWN_CACHE, ignore_errors=True)
 
 
 from tests.lumiere.training.runs import masked_run, runs, style_run, video_files  # noqa: E402, F401  (imports JAX)

@@ -32,13 +32,20 @@ class CheckpointError(ValueError):
   """A checkpoint that is not there, cannot be read, or is of another kind."""
 
 
+class _Manager(ocp.CheckpointManager):
+  """Leaves preemption to the loop: asking JAX about a step sets its count of steps to that one, in Orbax's case back."""
+
+  def reached_preemption(self, step: int) -> bool:
+    return False
+
+
 class Checkpoints:
   """Saves and restores a run's state in its workdir."""
 
   def __init__(self, workdir: epath.PathLike, max_to_keep: int | None = None):
     self.workdir = epath.Path(workdir).resolve()  # Orbax takes absolute paths only
     options = ocp.CheckpointManagerOptions(max_to_keep=max_to_keep, enable_async_checkpointing=True)
-    self._manager = ocp.CheckpointManager(self.workdir / "checkpoints", options=options)
+    self._manager = _Manager(self.workdir / "checkpoints", options=options)
 
   def __enter__(self):
     return self

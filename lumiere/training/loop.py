@@ -114,7 +114,8 @@ def _run(
         hook(step)
       bar.update()
 
-      ends = step == last or stop.requested(step)
+      stops = step < last and stop.requested()
+      ends = stops or step == last
       if ends or step % config.log_every == 0:
         losses.check_all()
         values = metrics.scalars(collected, "train")
@@ -127,13 +128,14 @@ def _run(
       if throughput is None:  # the first step is not counted: it compiles
         losses.check_all()
         throughput = Throughput(frames_per_step(experiment), step_flops)
-      if config.eval_every and (step == last or step % config.eval_every == 0):
+      # What sends a signal does not wait long: nothing comes between it and the checkpoint.
+      if is_due(config.eval_every, step, last) and not stops:
         with report.timed("eval"), throughput.outside():
           values = evaluate(experiment, eval_step, state.ema, frozen, mesh)
         writer.write_scalars(step, values)
         if processes.is_first():
           bar.write(f"step {step}: held-out loss {values['eval/loss']:.4f}")
-      if config.sample_every and (step == last or step % config.sample_every == 0):
+      if is_due(config.sample_every, step, last) and not stops:
         with report.timed("sample"), throughput.outside():
           generator = Generator(experiment, step, rebuild, state.ema, frozen)
           samples.write(stage, generator, workdir, writer)
@@ -141,13 +143,18 @@ def _run(
         losses.check_all()
         with report.timed("checkpoint"), throughput.outside():
           manager.save(step, state, batches, experiment)
-      if ends and step < last:
+      if stops:
         logging.warning(
           "Stopped by a signal after step %d; the same command goes on from there", step
         )
         break
     manager.wait()
   writer.close()
+
+
+def is_due(every: int, step: int, last: int) -> bool:
+  """Whether what happens every so many steps, and after the last, does after this one; 0 means never."""
+  return bool(every) and (step == last or step % every == 0)
 
 
 def make_loader(experiment: Experiment, split: str, num_epochs: int | None):
@@ -322,7 +329,7 @@ class StopSignal:
   """
 
   def __enter__(self):
-    self._signalled = False
+    self._signalled, self._asked = False, 0
     # That service has a handler of its own for SIGTERM.
     numbers = (signal.SIGTERM, signal.SIGINT) if jax.process_count() == 1 else ()
     self._before = {number: signal.signal(number, self._signal) for number in numbers}
@@ -332,10 +339,13 @@ class StopSignal:
     for number, handler in self._before.items():
       signal.signal(number, handler)
 
-  def requested(self, step: int) -> bool:
-    """Whether to stop after this step: the same answer in every process."""
+  def requested(self) -> bool:
+    """Whether to stop after this step, asked after each: the same answer in every process."""
+    self._asked += 1
     if jax.process_count() > 1:
-      return multihost_utils.reached_preemption_sync_point(step)
+      # The service counts from zero. Given the steps of a run that was resumed, it would agree upon a step long gone for a
+      # signal during the first one, which compiles for minutes.
+      return multihost_utils.reached_preemption_sync_point(self._asked)
     return self._signalled
 
   def _signal(self, number, _):

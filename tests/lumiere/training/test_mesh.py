@@ -1,7 +1,9 @@
 """The same numbers on every mesh, and no more communication than the work needs."""
 
 import dataclasses
+import functools
 import re
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -14,19 +16,16 @@ from lumiere.experiment import Experiment, MeshConfig
 from lumiere.generation import Generator
 from lumiere.training import mesh as meshes
 from lumiere.training.stages import Stage
-from lumiere.training.state import init_state
+from lumiere.training.state import TrainState, init_state
 from lumiere.training.step import make_train_step
 from stunet import layout
 from tests.lumiere.training.experiments import micro, micro_config
 from tests.stunet.networks import random_weights
 
-MESHES = {
-  "data=8": MeshConfig(),
-  "fsdp=8": MeshConfig(fsdp=8),
-  "data=2 frames=4": MeshConfig(frames=4),
-  "data=2 fsdp=2 frames=2": MeshConfig(fsdp=2, frames=2),
-}
-
+DATA = MeshConfig()
+FSDP = MeshConfig(fsdp=8)
+FRAMES = MeshConfig(frames=4)
+ALL_AXES = MeshConfig(fsdp=2, frames=2)
 
 # With a momentum, which makes no difference to the first step, so that there is a state to split.
 DESCENT = optax.sgd(1.0, momentum=0.9)
@@ -64,17 +63,26 @@ def prepared(experiment: Experiment, mesh, optimizer):
   return make_train_step(stage, rebuild, optimizer, shardings), (state, frozen, batch)
 
 
-def one_step(experiment: Experiment, mesh):
-  """(loss, parameters) after a step of gradient descent, so that parameters show gradients as they are."""
+class Step(NamedTuple):
+  """What a step of gradient descent leaves, so that parameters show gradients as they are, and its program."""
+
+  loss: float
+  params: dict
+  state: TrainState
+  frozen: weights.Weights
+  program: str
+
+
+@functools.cache
+def one_step(config: MeshConfig | None, num_frames: int = 8) -> Step:
+  """On a mesh of eight devices, or on one device."""
+  mesh = meshes.make_mesh(config) if config else meshes.make_mesh(devices=jax.devices()[:1])
   with jax.set_mesh(mesh):
-    step, arguments = prepared(experiment, mesh, DESCENT)
-    state, metrics = step(*arguments)
-  return float(metrics.loss.compute()), jax.tree.map(np.asarray, state.params)
-
-
-@pytest.fixture(scope="module")
-def on_one_device():
-  return one_step(three_levels(16), meshes.make_mesh(devices=jax.devices()[:1]))
+    step, (state, frozen, batch) = prepared(three_levels(num_frames), mesh, DESCENT)
+    compiled = step.lower(state, frozen, batch).compile()
+    state, metrics = compiled(state, frozen, batch)
+  params = jax.tree.map(np.asarray, state.params)
+  return Step(float(metrics.loss.compute()), params, state, frozen, compiled.as_text())
 
 
 def assert_close(ours, theirs, tolerance=1e-5):
@@ -83,16 +91,10 @@ def assert_close(ours, theirs, tolerance=1e-5):
     assert np.abs(a - b).max() <= tolerance * np.abs(b).max()
 
 
-@pytest.mark.parametrize("name", MESHES)
-def test_a_step_on_every_mesh_is_that_of_one_device(name, on_one_device):
-  assert_close(one_step(three_levels(16), meshes.make_mesh(MESHES[name])), on_one_device)
-
-
-def test_levels_whose_frames_do_not_divide_are_computed_whole():
-  """8 -> 4 -> 2 frames over four devices."""
-  mesh = meshes.make_mesh(MeshConfig(frames=4))
-  one = one_step(three_levels(8), meshes.make_mesh(devices=jax.devices()[:1]))
-  assert_close(one_step(three_levels(8), mesh), one)
+@pytest.mark.parametrize("config", [DATA, FSDP, FRAMES, ALL_AXES])
+def test_a_step_on_every_mesh_is_that_of_one_device(config):
+  """8 -> 4 -> 2 frames: over four devices the coarsest level does not divide, and is computed whole."""
+  assert_close(one_step(config)[:2], one_step(None)[:2])
 
 
 def test_a_batch_in_parts_is_the_mean_of_its_parts():
@@ -129,10 +131,7 @@ def collectives(text: str, kind: str) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("num_frames", [16, 8])
 def test_frames_are_exchanged_as_halos_and_gathered_at_the_coarsest_level_only(num_frames):
   """One frame goes to either neighbour, at every level; places and frames are swapped for temporal attention."""
-  mesh = meshes.make_mesh(MeshConfig(frames=4))
-  with jax.set_mesh(mesh):
-    step, arguments = prepared(three_levels(num_frames), mesh, DESCENT)
-    text = step.lower(*arguments).compile().as_text()
+  text = one_step(FRAMES, num_frames).program
   halos = collectives(text, "collective-permute")
   # [examples of a device, one frame, height, width, channels]
   for size in (8, 4):
@@ -150,10 +149,7 @@ def test_frames_are_exchanged_as_halos_and_gathered_at_the_coarsest_level_only(n
 
 def test_weights_with_all_that_belongs_to_them_are_split():
   """Every kernel, its average and its optimizer state: an eighth on each of eight devices."""
-  mesh = meshes.make_mesh(MeshConfig(fsdp=8))
-  with jax.set_mesh(mesh):
-    step, (state, frozen, batch) = prepared(three_levels(16), mesh, DESCENT)
-    state, _ = step(state, frozen, batch)
+  state, frozen = one_step(FSDP).state, one_step(FSDP).frozen
   for tree in (state, frozen):
     for leaf in jax.tree.leaves(tree):
       here = leaf.addressable_shards[0].data.size
