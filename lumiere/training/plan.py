@@ -235,12 +235,15 @@ def _compile(plan: Plan, lowered, tracing: float):
   memory = compiled.memory_analysis()
   plan.memory["activations and the like"] = float(memory.temp_size_in_bytes)
   plan.memory["program"] = float(memory.generated_code_size_in_bytes)
-  cost = compiled.cost_analysis()
-  plan.compiled_flops = cost["flops"]
-  text = compiled.as_text()
+  cost, text = compiled.cost_analysis(), compiled.as_text()
   plan.collective_bytes = programs.collective_bytes(text)
   cycles = programs.estimated_cycles(text)
-  at_best = max(cost["flops"] / plan.chip.peak_flops, cost["bytes accessed"] / plan.chip.bandwidth)
+  # The rest that the compiler says has a loop's body, a part of a batch, once.
+  repeats = cycles / programs.estimated_cycles(text, loops=False) if cycles else 1.0
+  plan.compiled_flops = cost["flops"] * repeats
+  at_best = repeats * max(
+    cost["flops"] / plan.chip.peak_flops, cost["bytes accessed"] / plan.chip.bandwidth
+  )
   plan.seconds = cycles / plan.chip.hertz if cycles else at_best
   plan.notes.append(
     f"the compiler's roofline is {at_best:.3f} s; traced in {tracing:.0f} s, compiled in {time.perf_counter() - begun:.0f} s"
