@@ -10,7 +10,7 @@ import pytest
 from lumiere import Cascade
 from lumiere.training import checkpoints
 
-PROMPTS = ["a red circle rests on black"]
+PROMPTS = ["a red circle rests on black", "a white square spins clockwise fast on navy"]
 RNG = np.random.default_rng(0)
 VIDEO = RNG.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
 
@@ -35,7 +35,7 @@ def test_a_conditional_run_starts_from_an_unconditional_one(runs, masked_run):
 
 
 def test_given_frames_come_back_exactly(cascade):
-  made = cascade.animate(PROMPTS * 2, [VIDEO[0], VIDEO[7]], at=(0, -1), seed=1)
+  made = cascade.animate(PROMPTS, [VIDEO[0], VIDEO[7]], at=(0, -1), seed=1)
   assert made.shape == (2, 8, 32, 32, 3)
   np.testing.assert_array_equal(made[:, 0], [VIDEO[0]] * 2)
   np.testing.assert_array_equal(made[:, -1], [VIDEO[7]] * 2)
@@ -47,17 +47,17 @@ def test_given_frames_come_back_exactly(cascade):
 def test_a_cinemagraph_rests_where_it_is_to(cascade):
   moving = np.zeros((32, 32), bool)
   moving[8:20, 4:24] = True
-  [made] = cascade.animate(PROMPTS, [VIDEO[0]], moving=moving)
-  np.testing.assert_array_equal(made[:, ~moving], np.repeat(VIDEO[:1], 8, axis=0)[:, ~moving])
-  np.testing.assert_array_equal(made[0], VIDEO[0])
-  assert (made[1:, moving] != VIDEO[0][moving]).any()
+  for made in cascade.animate(PROMPTS, [VIDEO[0]], moving=moving):
+    np.testing.assert_array_equal(made[:, ~moving], np.repeat(VIDEO[:1], 8, axis=0)[:, ~moving])
+    np.testing.assert_array_equal(made[0], VIDEO[0])
+    assert (made[1:, moving] != VIDEO[0][moving]).any()
 
 
 @pytest.mark.parametrize("soft_edge", (0, 2))
 def test_filling_keeps_what_is_not_new(cascade, soft_edge):
   new = np.zeros((8, 32, 32), bool)
   new[2:6, 8:24, 8:24] = True
-  [made] = cascade.fill(PROMPTS, VIDEO, new, soft_edge=soft_edge)
+  made, _ = cascade.fill(PROMPTS, VIDEO, new, soft_edge=soft_edge)
   kept = ~new
   kept[2:6, 8 - soft_edge : 24 + soft_edge, 8 - soft_edge : 24 + soft_edge] = False
   np.testing.assert_array_equal(made[kept], VIDEO[kept])
@@ -77,8 +77,8 @@ def test_editing_goes_from_the_video_to_the_prompt(cascade):
 
 def test_clips_of_any_length(cascade):
   base = dataclasses.replace(cascade, ssr=None)
-  assert base.extend(PROMPTS, 21).shape == (1, 21, 8, 8, 3)
-  [made] = base.extend(PROMPTS, 13, video=VIDEO[:5, ::4, ::4])
+  assert base.extend(PROMPTS, 21).shape == (2, 21, 8, 8, 3)
+  made, _ = base.extend(PROMPTS, 13, video=VIDEO[:5, ::4, ::4])
   np.testing.assert_array_equal(made[:5], VIDEO[:5, ::4, ::4])
   assert len(made) == 13
   with pytest.raises(ValueError, match="num_frames=8 must be more than the 8 frames"):
@@ -88,7 +88,7 @@ def test_clips_of_any_length(cascade):
 def test_prompts_along_time(cascade):
   """The first windows see the first prompt only, the last ones the second."""
   base = dataclasses.replace(cascade, ssr=None)
-  a, b = "a red circle rests on black", "a white square spins clockwise fast on navy"
+  a, b = PROMPTS
   both, other = (base.extend([{0: a, 12: p}], 24) for p in (b, a))
   assert (both != other).any()
   np.testing.assert_array_equal(both, base.generate([{0: a, 12: b}], num_frames=24))
