@@ -6,9 +6,8 @@ import re
 import numpy as np
 
 COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
-UNKNOWN = (
-  2**63
-)  # operations that the compiler cannot estimate have -1 cycles, written without a sign
+# Operations that the compiler cannot estimate have the largest number that it can write.
+UNKNOWN = 2**62
 
 
 def estimated_cycles(text: str, loops: bool = True) -> int:

@@ -28,7 +28,7 @@ HloModule jit_step, is_scheduled=true
 ENTRY %main (a: bf16[8,16], c: f32[2]) -> f32[4] {
   %all-gather.1 = bf16[8,16]{1,0} all-gather(%a), channel_id=1, backend_config={"estimated_cycles":"12"}
   %all-reduce.2 = (f32[2]{0}, f32[3]{0}) all-reduce(%c, %d), channel_id=3
-  %custom = f32[4]{0} custom-call(%c), backend_config={"estimated_cycles":"18446744073709551615"}
+  %custom = f32[4]{0} custom-call(%c), backend_config={"estimated_cycles":"9223372036854775807"}
   ROOT %while.1 = (s32[], f32[4]) while(%t), condition=%many, body=%body
 }
 """
