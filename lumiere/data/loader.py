@@ -15,6 +15,11 @@ Examples are dicts of numpy arrays and bytes. Batches hold what networks take an
 """
 
 import dataclasses
+import functools
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -33,39 +38,74 @@ Element = Mapping[str, Any]
 READING = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
 
 
-class Loader:
-  """Batches of this process; every `iter()` begins at the first one.
-
-  An iterator's `get_state()` is its place, which `set_state` goes to.
-  """
+class Batches(grain.DatasetIterator):
+  """Batches of one process. `get_state()` is the place in the global order, which `set_state` goes to."""
 
   def __init__(
-    self,
-    examples: grain.MapDataset,
-    batch_size: int,
-    shard: grain.sharding.ShardOptions,
-    num_workers: int,
+    self, examples: grain.MapDataset, batch_size: int, index: int, count: int, num_workers: int
   ):
-    self._examples, self._batch_size, self._shard, self._num_workers = (
-      examples,
-      batch_size,
-      shard,
-      num_workers,
-    )
+    super().__init__()
+    self._examples, self._batch_size, self._num_workers = examples, batch_size, num_workers
+    self._index, self._count = index, count
+    self._next_example = 0
 
-  def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-    workers = (
-      grain.MultiprocessingOptions(num_workers=self._num_workers) if self._num_workers else None
+  @functools.cached_property
+  def _iterator(self) -> Iterator[dict[str, np.ndarray]]:
+    runs = self._examples[self._next_example :].batch(
+      self._batch_size // self._count, drop_remainder=True
     )
-    return iter(
-      grain.experimental.ElasticIterator(
-        self._examples,
-        self._batch_size,
-        self._shard,
-        read_options=READING,
-        multiprocessing_options=workers,
-      )
-    )
+    mine = runs[self._index :: self._count].to_iter_dataset(READING)
+    if self._num_workers:
+      workers = grain.MultiprocessingOptions(num_workers=self._num_workers)
+      mine = mine.mp_prefetch(workers, worker_init_fn=follow_parent)
+    return iter(mine)
+
+  def __next__(self) -> dict[str, np.ndarray]:
+    batch = next(self._iterator)
+    self._next_example += self._batch_size
+    return batch
+
+  def get_state(self) -> dict[str, int]:
+    """One number, the same in every process."""
+    return {"next_example": self._next_example}
+
+  def set_state(self, state: Mapping[str, int]):
+    """Goes to the place of an earlier `get_state()`."""
+    self.close()
+    self._next_example = state["next_example"]
+
+  def close(self):
+    """Ends the workers, if there are any; the next batch starts others."""
+    if iterator := self.__dict__.pop("_iterator", None):
+      iterator.close()
+
+
+def follow_parent(_worker: int, _workers: int):
+  """The first thing in a worker: signals are left to the process that trains, and when that ends, so does this.
+
+  A terminal's Ctrl-C and a machine's shutdown signal all processes at once: the one that trains still takes batches until
+  its step is saved. One that is killed takes nobody with it, and its workers would wait for it for ever.
+  """
+  for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN)
+
+  def leave():
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+  threading.Thread(target=leave, daemon=True).start()
+
+
+class Loader:
+  """Batches of this process; every `iter()` begins at the first one."""
+
+  def __init__(
+    self, examples: grain.MapDataset, batch_size: int, index: int, count: int, num_workers: int
+  ):
+    self._settings = (examples, batch_size, index, count, num_workers)
+
+  def __iter__(self) -> Batches:
+    return Batches(*self._settings)
 
 
 def make_loader(
@@ -118,29 +158,7 @@ def make_loader(
   examples = grain.experimental.apply_transformations(examples, [*transforms, KeepInputs()])
   # Whole batches only, before processes part: all of them must see the same number.
   examples = examples[: len(examples) // batch_size * batch_size]
-  if count > 1:
-    examples = DealtOut(examples, batch_size, count)
-  shard = grain.sharding.ShardOptions(shard_index=index, shard_count=count)
-  return Loader(examples, batch_size, shard, num_workers)
-
-
-class DealtOut(grain.MapDataset):
-  """The same batches with their examples so ordered that dealing them out in turn gives each process one run of them."""
-
-  def __init__(self, parent: grain.MapDataset, batch_size: int, processes: int):
-    super().__init__(parent)
-    self._batch_size, self._processes = batch_size, processes
-
-  def __len__(self) -> int:
-    return len(self._parent)
-
-  def __getitem__(self, index):
-    if isinstance(index, slice):
-      return self.slice(index)
-    batch, place = divmod(index, self._batch_size)
-    turn, process = divmod(place, self._processes)
-    run = self._batch_size // self._processes
-    return self._parent[batch * self._batch_size + process * run + turn]
+  return Loader(examples, batch_size, index, count, num_workers)
 
 
 @dataclasses.dataclass(frozen=True)

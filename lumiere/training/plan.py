@@ -5,7 +5,8 @@ python -m lumiere.training.plan --config=configs/stunet_base.py --topology=v5p:4
 compiles the very step that `train.py` runs, with the TPU compiler and for that slice (package libtpu; no TPU is needed), and
 reports what the compiler says of it. `--step=sample` plans a step of the sampler instead. `--cost=abstract` asks no
 compiler: it counts from shapes alone, in seconds, and says how far off such counts were where the compiler was asked too
-(`--record` keeps what it says in `docs/plans`). The mesh is the config's, `--config.mesh.fsdp=64`.
+(`--record` keeps what it says in `docs/plans`), and does so for GPUs too, `--topology=h100:8`. The mesh is the config's,
+`--config.mesh.fsdp=64`.
 """
 
 import dataclasses
@@ -30,38 +31,41 @@ GIB = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-  """A kind of TPU, by its maker's figures.
+  """A kind of TPU or GPU, by its maker's figures.
 
   Attributes:
     peak_flops: bfloat16 operations a second.
     memory: bytes of HBM that a program may use.
     bandwidth: bytes a second between HBM and the cores.
-    hertz: clock of the matrix units, in which the compiler estimates.
+    hertz: clock of the matrix units, in which the TPU compiler estimates; None for GPUs.
   """
 
   peak_flops: float
   memory: float
   bandwidth: float
-  hertz: float
+  hertz: float | None
 
 
 CHIPS = {
   "v5e": Chip(197e12, 15.75 * GIB, 819e9, 1.5e9),
   "v5p": Chip(459e12, 95.0 * GIB, 2765e9, 1.75e9),
   "v6e": Chip(918e12, 31.25 * GIB, 1640e9, 1.75e9),
+  "h100": Chip(989e12, 79.6 * GIB, 3350e9, None),
+  "h200": Chip(989e12, 140.4 * GIB, 4800e9, None),
 }
 
 
 def parse_topology(topology: str) -> tuple[Chip, int]:
-  """ "v5p:4x4x4" -> the kind of chip and their number.
+  """ "v5p:4x4x4" or "h100:8" -> the kind of chip and their number.
 
   Raises:
     ValueError: if it is not of that form, or the kind is unknown.
   """
   kind, _, shape = topology.partition(":")
-  if kind not in CHIPS or not re.fullmatch(r"\d+(x\d+)+", shape):
+  of_tpus = kind in CHIPS and CHIPS[kind].hertz
+  if kind not in CHIPS or not re.fullmatch(r"\d+(x\d+)+" if of_tpus else r"\d+", shape):
     raise ValueError(
-      f"--topology={topology}: expected one of {', '.join(CHIPS)} and a shape, such as v5p:4x4x4 or v5e:16x16"
+      f"--topology={topology}: expected one of {', '.join(CHIPS)} and a shape, such as v5p:4x4x4 or h100:8"
     )
   return CHIPS[kind], math.prod(map(int, shape.split("x")))
 
@@ -190,6 +194,10 @@ def make_plan(
     ValueError: if the config does not fit the slice's mesh.
   """
   chip, count = parse_topology(topology)
+  if compiled and chip.hertz is None:
+    raise ValueError(
+      f"--topology={topology}: only TPUs can be compiled for without one; count with --cost=abstract"
+    )
   if experiment.dtype == "auto":
     experiment = dataclasses.replace(experiment, dtype="bfloat16")
   mesh = topology_mesh(experiment, topology) if compiled else abstract_mesh(experiment, count)

@@ -1,3 +1,9 @@
+import ast
+import os
+import signal
+import subprocess
+import sys
+
 import grain
 import numpy as np
 import orbax.checkpoint as ocp
@@ -81,6 +87,50 @@ def test_workers_make_the_same_batches():
     np.testing.assert_array_equal(take(batches, 6), take(iter(load()), 6))
   finally:
     batches.close()
+
+
+TRAINING = """
+import multiprocessing
+from absl import app
+from lumiere.data.loader import make_loader
+
+class Numbers(list):
+  def __getitem__(self, index):
+    return {"tokens": super().__getitem__(index)}
+
+def main(_):
+  batches = iter(make_loader(Numbers(range(64)), batch_size=4, seed=0, shuffle=False, num_workers=2))
+  firsts = [int(next(batches)["tokens"][0]) for _ in range(2)]  # one of each worker
+  print(firsts, [p.pid for p in multiprocessing.active_children()], sep=",", flush=True)
+  while True:
+    input()
+    print(next(batches)["tokens"].tolist(), flush=True)
+
+if __name__ == "__main__":
+  app.run(main)
+"""
+
+
+def test_workers_outlive_signals_but_not_the_process_that_trains(tmp_path):
+  """A shutdown or Ctrl-C signals all processes, and the one that trains still saves; killed, it leaves nobody behind."""
+  script = tmp_path / "training.py"
+  script.write_text(TRAINING)
+  command = [sys.executable, script]
+  with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    try:
+      firsts, workers = ast.literal_eval(child.stdout.readline())
+      assert firsts == [0, 4] and len(workers) == 2
+      for pid in workers:
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
+      for batch in range(2, 10):  # more than were made ahead
+        child.stdin.write("\n")
+        child.stdin.flush()
+        assert ast.literal_eval(child.stdout.readline())[0] == 4 * batch
+    finally:
+      child.kill()
+    # Workers hold its output too: it ends when the last of them has.
+    assert child.communicate(timeout=60)[0] == ""
 
 
 @pytest.mark.parametrize("before", [3, 4])  # in the middle of an epoch of 10, each

@@ -90,7 +90,7 @@ def test_an_estimate_says_how_far_off_it_is(tmp_path):
 
 @pytest.mark.parametrize("topology", ["v9:2x2", "v5e", "v5e:big", ""])
 def test_slices_that_are_not_known(topology):
-  with pytest.raises(ValueError, match="expected one of v5e, v5p, v6e and a shape"):
+  with pytest.raises(ValueError, match="expected one of v5e, v5p, v6e, h100, h200 and a shape"):
     plan.parse_topology(topology)
 
 
