@@ -88,7 +88,15 @@ def test_an_estimate_says_how_far_off_it_is(tmp_path):
   assert "where 1 such steps were compiled too: memory -50% to -50%" in other
 
 
-@pytest.mark.parametrize("topology", ["v9:2x2", "v5e", "v5e:big", ""])
+def test_gpus_are_counted_and_not_compiled_for():
+  found = plan.make_plan(micro(fsdp=4), "h100:8", compiled=False)
+  assert found.num_chips == 8 and found.chip.memory == 79.6 * plan.GIB
+  assert found.chip_flops == 2 * planned(fsdp=4).chip_flops  # of 16 chips
+  with pytest.raises(ValueError, match="h100:8: only TPUs can be compiled for"):
+    plan.make_plan(micro(fsdp=4), "h100:8", compiled=True)
+
+
+@pytest.mark.parametrize("topology", ["v9:2x2", "v5e", "v5e:big", "v5e:4", "h100:2x2", ""])
 def test_slices_that_are_not_known(topology):
   with pytest.raises(ValueError, match="expected one of v5e, v5p, v6e, h100, h200 and a shape"):
     plan.parse_topology(topology)
