@@ -16,6 +16,7 @@ from lumiere.training import checkpoints, loop
 from tests.lumiere.training.experiments import micro_config, on_folder
 
 STEPS = 6
+PATIENCE = 1200  # seconds, for what hangs: a slow machine takes minutes to compile for four processes
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +70,19 @@ def start(config, workdir, count: int, pause: float) -> list[subprocess.Popen]:
     ]
 
 
-def wait_for(path, processes, seconds=240):
-  deadline = time.time() + seconds
-  while not path.exists():
-    assert time.time() < deadline and all(p.poll() is None for p in processes)
-    time.sleep(0.05)
+def wait_for(path, processes):
+  deadline = time.time() + PATIENCE
+  try:
+    while not path.exists():
+      assert time.time() < deadline and all(p.poll() is None for p in processes)
+      time.sleep(0.05)
+  except AssertionError:
+    for process in processes:
+      process.kill()
+    raise
 
 
-def finished(processes, seconds=240) -> list[int]:
+def finished(processes, seconds=PATIENCE) -> list[int]:
   try:
     return [process.wait(seconds) for process in processes]
   finally:
