@@ -16,7 +16,7 @@ from lumiere.training import checkpoints, loop
 from tests.lumiere.training.experiments import micro_config, on_folder
 
 STEPS = 6
-PATIENCE = 1200  # seconds, for what hangs: a slow machine takes minutes to compile for four processes
+PATIENCE = 1200  # seconds, for what hangs: slow machines compile for minutes
 
 
 @pytest.fixture(scope="module")
