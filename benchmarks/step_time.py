@@ -1,11 +1,11 @@
 """What a step takes on the devices at hand, next to what the plan says of it.
 
 python benchmarks/step_time.py --config=configs/stunet_base.py --topology=h100:1 --config.train.batch_size=1 \
-  '--config.model.remat_levels=(0,1)'
+  '--config.model.remat_levels=(0,1,2)'
 python benchmarks/step_time.py --step=sample --config=configs/stunet_base.py --topology=h100:1
 
 It is the very step that `train.py` or `sample.py` runs, on weights and batches that are drawn, not trained nor loaded. A
-device gives its peak memory if its allocator counts it: set XLA_PYTHON_CLIENT_MEM_FRACTION=0.95 where the step needs most
+device gives its peak memory if its allocator counts it: set XLA_PYTHON_CLIENT_MEM_FRACTION=0.9 where the step needs most
 of a GPU.
 """
 

@@ -82,9 +82,9 @@ def wait_for(path, processes):
     raise
 
 
-def finished(processes, seconds=PATIENCE) -> list[int]:
+def finished(processes) -> list[int]:
   try:
-    return [process.wait(seconds) for process in processes]
+    return [process.wait(PATIENCE) for process in processes]
   finally:
     for process in processes:
       process.kill()
