@@ -12,7 +12,7 @@ OUT = %r
 SMALL = """
   from tests.lumiere.training.experiments import micro_config
   config = micro_config(stage, out / "data", out / PARENTS[stage] if stage in PARENTS else "")
-  config.train.update(num_steps=1, eval_every=1, sample_every=1)
+  config.train.num_steps = 1
 """
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pathlib
 
 import pytest
 
@@ -64,5 +65,7 @@ def test_what_cannot_be_done_is_said(train, tmp_path):
     ),
     ([tiny, f"--workdir={tmp_path / 'videos' / 'a.mp4'}"], ("a.mp4",)),
   )  # fmt: skip
+  made = pathlib.Path("data").exists()
   for arguments, words in cases:
     assert_one_line(train(*arguments), *words)
+  assert pathlib.Path("data").exists() == made  # all that is wrong is said before data is made

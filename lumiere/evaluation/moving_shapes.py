@@ -19,7 +19,8 @@ from lumiere.data.moving_shapes.captions import Implied, parse
 from lumiere.data.moving_shapes.scene import MOTIONS, NUM_SIDES, REACH, SPEEDS, Thing, family
 from lumiere.evaluation.tracking import Track, track
 
-PHASES = np.arange(48) * 2 * np.pi / 48
+# Where in its period a motion may begin.
+PHASES = np.arange(48) / 48
 
 
 class Found(NamedTuple):
@@ -123,15 +124,15 @@ def find_motion(seen: Track, fps: float | int) -> tuple[str | None, str | None]:
 
 def misfit(seen: Track, times: Float[np.ndarray, "t"], motion: str, speed: str | None) -> float:
   """Equation (1), a frame, with start, size, angle and phase chosen for the best fit."""
+  thing = Thing(seen.shape, "", motion, speed, (0.0, 0.0), 0.0)
   periodic = family(motion) in ("circles", "bounces")
-  best = np.inf
-  for phase in PHASES if periodic else (0.0,):
-    thing = Thing(seen.shape, "", motion, speed, (0.0, 0.0), 0.0, float(phase))
-    state = thing.state(times)
-    moved = np.var(seen.centre - state.centre, axis=0).sum()
-    grown = np.var(seen.size - state.size) / 2
-    best = min(best, moved + grown + turned(seen, state.angle))
-  return float(best)
+  begins = PHASES / thing.rate if periodic else np.zeros(1)
+  states = thing.state(np.add.outer(begins, times).ravel())
+  centres = states.centre.reshape(len(begins), len(times), 2)
+  moved = np.var(seen.centre - centres, axis=1).sum(axis=-1).min()
+  # Neither sizes nor angles depend on the phase of what is periodic.
+  grown = np.var(seen.size - states.size[: len(times)]) / 2
+  return float(moved + grown + turned(seen, states.angle[: len(times)]))
 
 
 def turned(seen: Track, angle: Float[np.ndarray, "t"]) -> float:

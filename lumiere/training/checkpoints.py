@@ -27,6 +27,16 @@ from lumiere.training.state import TrainState
 
 PARTS = ("params", "ema", "opt_state")
 
+# Devices with the same copy share its writing, but not that of small arrays: to slice those takes longer than to write them.
+_verbosity = logging.get_verbosity()
+logging.set_verbosity(logging.ERROR)  # Orbax warns of what it is asked to do here
+ocp.type_handlers.register_type_handler(
+  jax.Array,
+  ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=2**20),
+  override=True,
+)
+logging.set_verbosity(_verbosity)
+
 
 class CheckpointError(ValueError):
   """A checkpoint that is not there, cannot be read, or is of another kind."""

@@ -12,8 +12,6 @@ from stunet.inflation import Frozen, inflate
 from stunet.stunet import TemporalConfig
 from tests.stunet.networks import image_unet, inputs, run, video_unet
 
-pytestmark = pytest.mark.tree_mode
-
 
 def image_by_image(x, *rest):
   """The image network on every frame."""
@@ -40,7 +38,7 @@ def unchanged(moved) -> list[str]:
 @pytest.mark.parametrize(
   "factors,depth,conditioned",
   [
-    ((2, 2), 2, False),
+    pytest.param((2, 2), 2, False, marks=pytest.mark.tree_mode),
     ((2, 2), 1, True),
     ((2, 1), 1, False),
     ((1, 1), 1, True),
@@ -83,6 +81,7 @@ def test_repeated_frames_stay_repeated_at_the_start():
   )
 
 
+@pytest.mark.tree_mode
 def test_only_temporal_leaves_are_parameters_and_all_of_them_get_gradients():
   video = video_unet(2, 2, conditioned=True, seed=3)
   kinds = {path[0]: type(leaf) for path, leaf in nnx.to_flat_state(nnx.state(video))}
@@ -94,6 +93,7 @@ def test_only_temporal_leaves_are_parameters_and_all_of_them_get_gradients():
   assert unchanged(jax.tree.map(lambda leaf: bool(jnp.abs(leaf).max() > 0), grads)) == []
 
 
+@pytest.mark.tree_mode
 def test_frozen_leaves_are_bit_identical_after_training():
   rebuild, params, frozen = weights.split(video_unet(2, 2))
   before = jax.tree.map(np.array, (params, frozen))

@@ -26,7 +26,6 @@ def config(runs, video_files):
   That of super-resolution, which compiles fastest.
   """
   config = micro_config("ssr", runs["data"], runs["ssr_image"], num_steps=STEPS, log_every=1)
-  config.train.update(eval_every=2, sample_every=2)
   config.mesh = dict(fsdp=4, frames=2)
   on_folder(config, video_files)
   return config
@@ -98,7 +97,9 @@ def test_two_killed_go_on_as_four_and_one_ends_where_it_would_have_come_alone(co
   one = tmp_path / "one"
   loop.train(Experiment.from_config(config), one)
   parts = tmp_path / "parts"
-  two = start(config, parts, 2, pause=2)
+  watched = config.copy_and_resolve_references()
+  watched.train.update(eval_every=2, sample_every=2)
+  two = start(watched, parts, 2, pause=2)
   wait_for(parts / "checkpoints" / "2", two)
   for process in two:
     process.send_signal(signal.SIGKILL)
