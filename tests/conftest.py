@@ -31,8 +31,7 @@ os.environ |= dict(
 
 def pytest_collection_modifyitems(items):
   """Trainings first, then the notebooks: no worker is to be left with what takes longest at the end."""
-  late = lambda item: ["/training/" in item.nodeid, "notebooks" in item.nodeid, True].index(True)
-  items.sort(key=late)
+  items.sort(key=lambda item: ("/training/" not in item.nodeid, "notebooks" not in item.nodeid))
 
 
 def pytest_unconfigure():

@@ -48,25 +48,21 @@ def train(experiment: Experiment, workdir: epath.PathLike):
   mesh = meshes.make_mesh(experiment.mesh)
   meshes.check_fits(experiment, mesh)
   stage = Stage(experiment)
-  parts = weights.split(
-    nnx.eval_shape(stage.build)
-  )  # a network that cannot be is refused before data is made
   warm_start = load_warm_start(stage, mesh)
   with checkpoints.Checkpoints(workdir, experiment.train.max_checkpoints) as manager:
     check_same_experiment(workdir, manager, experiment)
+    # Counting builds the network: one that cannot be is refused before data is made.
+    step_flops = flops.model_flops(experiment, stage.batch_shapes())
     batches = iter(make_loader(experiment, "train", num_epochs=None))
     if experiment.train.eval_every or experiment.train.sample_every:
-      sources.make_source(
-        experiment.data, "validation"
-      )  # that it is missing is said now, not hours later
-    step_flops = flops.model_flops(experiment, stage.batch_shapes())
+      # That it is missing is said now, not hours later.
+      sources.make_source(experiment.data, "validation")
     with jax.set_mesh(mesh):
-      _run(stage, parts, workdir, manager, batches, mesh, warm_start, step_flops)
+      _run(stage, workdir, manager, batches, mesh, warm_start, step_flops)
 
 
 def _run(
   stage: Stage,
-  parts,
   workdir,
   manager: checkpoints.Checkpoints,
   batches: Iterator,
@@ -75,7 +71,7 @@ def _run(
   step_flops: float,
 ):
   experiment, config = stage.experiment, stage.experiment.train
-  rebuild, params, frozen = initial_weights(stage, parts, warm_start, mesh)
+  rebuild, params, frozen = initial_weights(stage, warm_start, mesh)
   optimizer = make_optimizer(experiment.optimizer, config.num_steps)
   state, shardings = place_state(params, optimizer, mesh)
   if manager.latest_step is not None:
@@ -200,14 +196,9 @@ def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> checkpoints.Traine
   return trained
 
 
-def initial_weights(
-  stage: Stage, parts, warm_start: checkpoints.Trained | None, mesh: jax.sharding.Mesh
-):
-  """(rebuild, params, frozen) on the mesh: fresh weights, and over them those of the warm start.
-
-  `parts` are the same three of `nnx.eval_shape(stage.build)`.
-  """
-  rebuild, abstract_params, abstract_frozen = parts
+def initial_weights(stage: Stage, warm_start: checkpoints.Trained | None, mesh: jax.sharding.Mesh):
+  """(rebuild, params, frozen) on the mesh: fresh weights, and over them those of the warm start."""
+  rebuild, abstract_params, abstract_frozen = weights.split(nnx.eval_shape(stage.build))
   inherited = None
   if warm_start is not None:
     inherited = warm_start.experiment.stage == stage.experiment.stage
