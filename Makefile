@@ -34,8 +34,6 @@ lint: install
 
 test: lint
 	$(BIN)/python -m pytest
-	# Flax's announced defaults: what works in both modes keeps working.
-	NNX_GRAPH_MODE=false NNX_GRAPH_UPDATES=false $(BIN)/python -m pytest -m tree_mode
 
 # Against torch, diffusers and transformers, on fresh random networks.
 test-parity: install

@@ -22,11 +22,21 @@ os.environ |= dict(
   JAX_NUMPY_RANK_PROMOTION="raise",
   # Tests run each program once or twice: compiling is what they wait for.
   JAX_DISABLE_MOST_OPTIMIZATIONS="1",
-  # A step of many small operations compiles a third faster so. As an extra option, which a jaxlib without it passes over;
-  # a flag that it does not know would end the process.
-  XLA_FLAGS=f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters",
+  # A step of many small operations compiles a third faster so.
+  XLA_FLAGS=(
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"
+    " --xla_cpu_parallel_codegen_split_count=1"
+  ),
   TF_CPP_MIN_LOG_LEVEL="3",
 )
+
+# Before our own modules: what those import, the hook of jaxtyping compiles anew, without Python's cache of byte code.
+import clu.metric_writers  # noqa: E402, F401
+import grain  # noqa: E402, F401
+import orbax.checkpoint  # noqa: E402, F401
+import pytest  # noqa: E402
+import tensorflow_datasets  # noqa: E402, F401
+from flax import nnx  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):
@@ -37,6 +47,14 @@ def pytest_collection_modifyitems(items):
 def pytest_unconfigure():
   if OWN_CACHE:  # in the process that the workers work for: they are given it
     shutil.rmtree(OWN_CACHE, ignore_errors=True)
+
+
+@pytest.fixture(params=["today", "announced"])
+def flax_defaults(request):
+  """Flax's defaults of today and those that it announces: what works in both modes keeps working."""
+  graph = request.param == "today"
+  with nnx.set_graph_mode(graph), nnx.set_graph_updates(graph):
+    yield
 
 
 from tests.lumiere.training.runs import masked_run, runs, style_run, video_files  # noqa: E402, F401  (imports JAX)

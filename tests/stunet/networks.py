@@ -48,11 +48,11 @@ def built(make, seed: int | None = None) -> nnx.Module:
 
 def image_unet(**changes) -> ImageUNet:
   """A miniature image network with random weights everywhere."""
-  return _image_unet(tuple(sorted(changes.items())))()
+  return _image_unet(tuple(sorted(changes.items())), nnx.set_graph_mode.current_value())()
 
 
 @functools.cache
-def _image_unet(changes):
+def _image_unet(changes, graph_mode):  # what Flax takes apart in one mode is put together in it
   config = ImageUNetConfig(**CONFIG | dict(changes))
   abstract = nnx.eval_shape(lambda: ImageUNet(config, rngs=weights.Seeds(0)))
   rebuild, params, frozen = weights.split(abstract)
@@ -62,12 +62,13 @@ def _image_unet(changes):
 
 def video_unet(*factors: int, seed: int | None = None, **temporal) -> STUNet:
   """An inflated miniature; with a seed, its added weights have left their starting point."""
-  rebuild, params, frozen = _inflated(factors, seed, tuple(sorted(temporal.items())))
+  mode = nnx.set_graph_mode.current_value()
+  rebuild, params, frozen = _inflated(factors, seed, tuple(sorted(temporal.items())), mode)
   return rebuild(params, frozen)
 
 
 @functools.cache
-def _inflated(factors, seed, temporal):
+def _inflated(factors, seed, temporal, graph_mode):
   config = TemporalConfig(factors, **dict(head_dim=8) | dict(temporal))
   make = lambda: inflate(
     ImageUNet(ImageUNetConfig(**CONFIG), rngs=weights.Seeds(0)), config, rngs=weights.Seeds(1)

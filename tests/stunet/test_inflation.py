@@ -36,16 +36,18 @@ def unchanged(moved) -> list[str]:
 
 
 @pytest.mark.parametrize(
-  "factors,depth,conditioned",
+  "factors,depth,conditioned,flax_defaults",
   [
-    pytest.param((2, 2), 2, False, marks=pytest.mark.tree_mode),
-    ((2, 2), 1, True),
-    ((2, 1), 1, False),
-    ((1, 1), 1, True),
-    ((1, 1), 0, False),
+    ((2, 2), 2, False, "today"),
+    ((2, 2), 2, False, "announced"),
+    ((2, 2), 1, True, "today"),
+    ((2, 1), 1, False, "today"),
+    ((1, 1), 1, True, "today"),
+    ((1, 1), 0, False, "today"),
   ],
+  indirect=["flax_defaults"],
 )
-def test_every_nth_frame_is_the_image_networks(factors, depth, conditioned):
+def test_every_nth_frame_is_the_image_networks(factors, depth, conditioned, flax_defaults):
   x, *rest = inputs(2, 8, 8, 8)
   video = video_unet(*factors, attention_depth=depth, conditioned=conditioned)
   output, expected = run(video, x, *rest), image_by_image(x, *rest)
@@ -81,7 +83,7 @@ def test_repeated_frames_stay_repeated_at_the_start():
   )
 
 
-@pytest.mark.tree_mode
+@pytest.mark.usefixtures("flax_defaults")
 def test_only_temporal_leaves_are_parameters_and_all_of_them_get_gradients():
   video = video_unet(2, 2, conditioned=True, seed=3)
   kinds = {path[0]: type(leaf) for path, leaf in nnx.to_flat_state(nnx.state(video))}
@@ -93,7 +95,7 @@ def test_only_temporal_leaves_are_parameters_and_all_of_them_get_gradients():
   assert unchanged(jax.tree.map(lambda leaf: bool(jnp.abs(leaf).max() > 0), grads)) == []
 
 
-@pytest.mark.tree_mode
+@pytest.mark.usefixtures("flax_defaults")
 def test_frozen_leaves_are_bit_identical_after_training():
   rebuild, params, frozen = weights.split(video_unet(2, 2))
   before = jax.tree.map(np.array, (params, frozen))

@@ -8,7 +8,7 @@ from flax import nnx, traverse_util
 
 from lumiere.text.t5 import T5Config, T5Encoder, relative_buckets
 
-pytestmark = pytest.mark.tree_mode
+pytestmark = pytest.mark.usefixtures("flax_defaults")
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 TINY = T5Config(vocab_size=30, d_model=16, d_kv=4, d_ff=24, num_layers=2, num_heads=3)
 
