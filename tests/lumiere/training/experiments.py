@@ -18,7 +18,10 @@ WORLD = dict(num_train=24, num_held_out=8, resolution=32, num_frames=8, max_thin
 
 
 def micro_config(stage: str, data_dir, init_from="", **train) -> ConfigDict:
-  """A stage's miniature config with 8-pixel videos of 8 frames and networks of a few channels."""
+  """A stage's miniature config with 8-pixel videos of 8 frames and networks of a few layers and channels.
+
+  What they have many of is layers, each compiled: no attention in space, and super-resolution at one level only.
+  """
   config = CONFIGS[stage].get_config()
   config.init_from = str(init_from)
   config.data.data_dir = str(data_dir)
@@ -29,15 +32,16 @@ def micro_config(stage: str, data_dir, init_from="", **train) -> ConfigDict:
   config.optimizer.update(warmup_steps=0, decay="constant")
   if stage in ("t2i", "stunet"):
     config.data.resolution = 8
-    config.model.update(attention_levels=(1,), text_pool="attention", pool_heads=2, text_dim=16)
+    config.model.update(text_pool="attention", pool_heads=2, text_dim=16)
     config.text.encoder.update(d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
   else:
     config.data.resolution = 32
     config.super_resolution.crop = 16
+    config.model.channels = (8,)
   if stage == "stunet":
     config.temporal.update(factors=(2,), head_dim=8)
   if stage == "ssr":
-    config.temporal.factors = (1,)
+    config.temporal.factors = ()
   fast = dict(num_steps=4, batch_size=8, log_every=2, eval_every=0, eval_batches=1, sample_every=0)
   config.train.update(fast | dict(num_samples=2, checkpoint_every=2) | train)
   config.sampling.num_steps = 2
