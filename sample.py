@@ -132,6 +132,19 @@ def main(command: str):
   from lumiere.data import frames
 
   mesh = device_mesh()
+  base, high = experiments()
+  # All that can be refused is, before weights are read.
+  make = maker(command, base, high)
+  shared = {"sampler": _SAMPLER.value, "guidance_scale": _GUIDANCE.value}
+  windows = {"window": _BASE_WINDOW.value}
+  windows["stride"] = stride(base.sampling, _BASE_WINDOW.value, _BASE_STRIDE.value)
+  sampling = changed(base.sampling, shared | windows | {"num_steps": _STEPS.value})
+  ssr_sampling = None
+  if _SSR_WORKDIR.value is not None:
+    windows = {"window": _WINDOW.value}
+    windows["stride"] = stride(high.sampling, _WINDOW.value, _STRIDE.value)
+    ssr_sampling = changed(high.sampling, shared | windows | {"num_steps": _SSR_STEPS.value})
+  fps = _FPS.value or base.data.fps
   cascade = Cascade.restore(
     _WORKDIR.value,
     _SSR_WORKDIR.value,
@@ -140,18 +153,6 @@ def main(command: str):
     text_encoder=_TEXT_ENCODER.value,
     mesh=mesh,
   )
-  shared = {"sampler": _SAMPLER.value, "guidance_scale": _GUIDANCE.value}
-  own = cascade.base.experiment.sampling
-  windows = {"window": _BASE_WINDOW.value}
-  windows["stride"] = stride(own, _BASE_WINDOW.value, _BASE_STRIDE.value)
-  sampling = changed(cascade.base, shared | windows | {"num_steps": _STEPS.value})
-  ssr_sampling = None
-  if cascade.ssr:
-    own = cascade.ssr.experiment.sampling
-    windows = {"window": _WINDOW.value, "stride": stride(own, _WINDOW.value, _STRIDE.value)}
-    ssr_sampling = changed(cascade.ssr, shared | windows | {"num_steps": _SSR_STEPS.value})
-  fps = _FPS.value or cascade.base.experiment.data.fps
-  make = maker(command, cascade)
   strengths = (_STYLE_STRENGTH.value or [0.75]) if _STYLE.value else [None]
   styled = [(s, cascade if s is None else cascade.restyle(_STYLE.value, s)) for s in strengths]
 
@@ -190,36 +191,51 @@ def main(command: str):
         frames.write_image(out / f"{first + row:03d}_{slug(prompt)}_styles.png", strip)
 
 
-def maker(command: str, cascade):
+def experiments():
+  """Those of the base and of what makes the last resolution: super-resolution, or the base where there is none."""
+  from lumiere.training import checkpoints
+
+  base, _ = checkpoints.load_experiment(_WORKDIR.value, _STEP.value, ("stunet",))
+  if _SSR_WORKDIR.value is None:
+    return base, base
+  return base, checkpoints.load_experiment(_SSR_WORKDIR.value, _SSR_STEP.value, ("ssr",))[0]
+
+
+def maker(command: str, base, high):
   """What makes the videos of a command, `(cascade, prompts, **options) -> videos`; reads and checks its files first."""
+  from lumiere.applications import given as givens
+  from lumiere.cascade import check_conditional
   from lumiere.data import frames
 
-  count, fps = _NUM_FRAMES.value, cascade.base.experiment.data.fps
+  count, size, fps = _NUM_FRAMES.value, high.data.resolution, base.data.fps
   if command == "generate":
     return lambda model, prompts, **options: model.generate(prompts, num_frames=count, **options)
-  if command == "animate":
-    images, given = read_images(), {"soft_edge": _SOFT_EDGE.value}
-    given["at"] = _AT.value or (0, -1)[: len(images)]
-    if _MASK.value is not None:
-      given["moving"] = frames.read_mask(_MASK.value, fps)[0]
-    return lambda model, prompts, **options: model.animate(
-      prompts, images, num_frames=count, **given, **options
+  if command == "edit":
+    if not 0 <= _STRENGTH.value <= 1:
+      raise ValueError(f"--strength={_STRENGTH.value} must be between 0 and 1")
+    video = read_video(base, size)
+    return lambda model, prompts, **options: model.edit(
+      prompts, video, strength=_STRENGTH.value, **options
     )
   if command == "extend":
     if count is None:
       raise ValueError("--num_frames is missing: how long the video is to be")
-    video = None if _VIDEO.value is None else read_video(cascade, cut=False)
-    return lambda model, prompts, **options: model.extend(prompts, count, video=video, **options)
-  video = read_video(cascade)
-  if command == "edit":
-    if not 0 <= _STRENGTH.value <= 1:
-      raise ValueError(f"--strength={_STRENGTH.value} must be between 0 and 1")
-    return lambda model, prompts, **options: model.edit(
-      prompts, video, strength=_STRENGTH.value, **options
-    )
-  video, new = hole(video, fps)
-  return lambda model, prompts, **options: model.fill(
-    prompts, video, new, soft_edge=_SOFT_EDGE.value, **options
+    if _VIDEO.value is None:
+      return lambda model, prompts, **options: model.extend(prompts, count, **options)
+
+  check_conditional(base)
+  if command == "extend":
+    given = givens.beginning(read_video(base, size, cut=False), count, size)
+  elif command == "animate":
+    images = read_images()
+    at = _AT.value or (0, -1)[: len(images)]
+    moving = None if _MASK.value is None else frames.read_mask(_MASK.value, fps)[0]
+    length = count or base.data.num_frames
+    given = givens.pictures(images, at, length, size, moving, _SOFT_EDGE.value)
+  else:
+    given = givens.with_hole(*hole(read_video(base, size), fps), size, _SOFT_EDGE.value)
+  return lambda model, prompts, **options: model.complete(
+    prompts, [given] * len(prompts), **options
   )
 
 
@@ -235,17 +251,17 @@ def read_images():
   return images
 
 
-def read_video(cascade, cut: bool = True):
+def read_video(base, size: int, cut: bool = True):
   """The video of --video at the model's frame rate; with `cut`, in a length that the base can make. Says what was done."""
   from lumiere.data import frames
 
   if _VIDEO.value is None:
     raise ValueError("--video is missing: give a video file")
-  fps = cascade.base.experiment.data.fps
+  fps = base.data.fps
   video = frames.read_video(_VIDEO.value, fps)
   read = len(video)
-  if cut and read <= cascade.num_frames:
-    factor = cascade.base.experiment.temporal.total_factor
+  if cut and read <= base.data.num_frames:
+    factor = base.temporal.total_factor
     video = video[: read // factor * factor]
     if not len(video):
       raise ValueError(
@@ -253,7 +269,7 @@ def read_video(cascade, cut: bool = True):
       )
   print(
     f"{_VIDEO.value}: {read} frames at {fps:g} fps, {len(video)} used; {video.shape[2]}x{video.shape[1]} pixels, the middle "
-    f"square is resized to {cascade.resolution}x{cascade.resolution}"
+    f"square is resized to {size}x{size}"
   )
   return video
 
@@ -355,13 +371,12 @@ def writable_folder(path: str) -> pathlib.Path:
   return folder
 
 
-def changed(generator, changes: dict):
-  """The model's own sampling settings with those changed that a flag gave."""
+def changed(own, changes: dict):
+  """A model's own sampling settings with those changed that a flag gave."""
   from lumiere import experiment, fields
 
   given = {name: value for name, value in changes.items() if value is not None}
-  own = vars(generator.experiment.sampling)
-  return fields.from_mapping(experiment.SamplingConfig, own | given, "sampling")
+  return fields.from_mapping(experiment.SamplingConfig, vars(own) | given, "sampling")
 
 
 def stride(own, window: int | None, given: int | None) -> int | None:

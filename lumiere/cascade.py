@@ -18,7 +18,7 @@ from lumiere.applications import given as givens
 from lumiere.applications.given import Given
 from lumiere.applications.prompts import Prompt, check_prompts, of_windows, timed
 from lumiere.data import frames
-from lumiere.experiment import SamplingConfig
+from lumiere.experiment import Experiment, SamplingConfig
 from lumiere.generation import Generator, Known, Progress, Start
 from lumiere.text.encoders import TextEncoder
 from lumiere.training import checkpoints
@@ -159,12 +159,7 @@ class Cascade:
       ValueError: if the base is not conditional, a frame is outside the clip, or the mask has not the picture's size.
     """
     count = num_frames or self.num_frames
-    if moving is None:
-      given = givens.keyframes(images, at, count, self.resolution)
-    elif len(images) == 1 and tuple(at) == (0,):
-      given = givens.cinemagraph(images[0], moving, count, self.resolution, soft_edge)
-    else:
-      raise ValueError(f"a moving region needs one picture, at frame 0; {len(images)} were given")
+    given = givens.pictures(images, at, count, self.resolution, moving, soft_edge)
     return self.complete(prompts, [given] * len(prompts), **options)
 
   def fill(
@@ -254,10 +249,7 @@ class Cascade:
     Raises:
       ValueError: if the base is not conditional: it was not trained with `config.masks`.
     """
-    if not self.base.experiment.masks:
-      raise ValueError(
-        "this base takes no known pixels: fine-tune it with config.masks (configs/stunet_masked_tiny.py)"
-      )
+    check_conditional(self.base.experiment)
     if len(given) != len(prompts):
       raise ValueError(
         f"{len(given)} clips are given for {len(prompts)} prompts: one each is needed"
@@ -403,6 +395,14 @@ def in_windows(generator: Generator, sampling: SamplingConfig, coverage: int = 2
   return dataclasses.replace(
     sampling, window=length, stride=max(1, length // coverage), window_weights="tapered"
   )
+
+
+def check_conditional(experiment: Experiment):
+  """Raises ValueError unless a base takes known pixels."""
+  if not experiment.masks:
+    raise ValueError(
+      "this base takes no known pixels: fine-tune it with config.masks (configs/stunet_masked_tiny.py)"
+    )
 
 
 def known(given: Sequence[Given]) -> Known | None:

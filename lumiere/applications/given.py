@@ -53,6 +53,26 @@ def fit_mask(mask: np.ndarray, size: int) -> Float[np.ndarray, "t s s"]:
   return (shares > 1 - 1e-4).astype(np.float32)
 
 
+def pictures(
+  images: Sequence[UInt8[np.ndarray, "_h _w 3"]],
+  at: Sequence[int],
+  num_frames: int,
+  size: int,
+  moving: Bool[np.ndarray, "mh mw"] | None = None,
+  soft_edge: int = 0,
+) -> Given:
+  """Pictures that begin to move: keyframes, or with `moving` a picture of which only that region does.
+
+  Raises:
+    ValueError: if a frame is outside the clip, or `moving` is not for one picture at frame 0 and of its size.
+  """
+  if moving is None:
+    return keyframes(images, at, num_frames, size)
+  if len(images) != 1 or tuple(at) != (0,):
+    raise ValueError(f"a moving region needs one picture, at frame 0; {len(images)} were given")
+  return cinemagraph(images[0], moving, num_frames, size, soft_edge)
+
+
 def keyframes(
   images: Sequence[UInt8[np.ndarray, "_h _w 3"]], at: Sequence[int], num_frames: int, size: int
 ) -> Given:

@@ -20,7 +20,7 @@ from etils import epath
 from flax import nnx
 
 from lumiere import processes, weights
-from lumiere.experiment import Experiment
+from lumiere.experiment import STAGES, Experiment
 from lumiere.model import build_model
 from lumiere.training import mesh as meshes
 from lumiere.training.state import TrainState
@@ -245,11 +245,7 @@ def load_trained(
     CheckpointError: if there is no checkpoint, it cannot be read, or it is of another stage.
   """
   workdir = epath.Path(workdir).resolve()
-  experiment, step = load_experiment(workdir, step)
-  if experiment.stage not in stages:
-    raise CheckpointError(
-      f"{workdir} holds a {experiment.stage!r} checkpoint; {' or '.join(map(repr, stages))} is needed here"
-    )
+  experiment, step = load_experiment(workdir, step, stages)
   abstract = nnx.eval_shape(lambda: build_model(experiment, weights.Seeds(0)))
   rebuild, params, frozen = weights.split(abstract)
   # Never as it was saved: that may have been on devices that are not here.
@@ -272,8 +268,14 @@ def load_trained(
   return Trained(experiment, step, rebuild, restored.ema, frozen)
 
 
-def load_experiment(workdir: epath.PathLike, step: int | None = None) -> tuple[Experiment, int]:
-  """The experiment of a run and the step of its newest checkpoint, or of the one asked for."""
+def load_experiment(
+  workdir: epath.PathLike, step: int | None = None, stages: tuple[str, ...] = STAGES
+) -> tuple[Experiment, int]:
+  """The experiment of a run and the step of its newest checkpoint, or of the one asked for; no weights are read.
+
+  Raises:
+    CheckpointError: if there is no such checkpoint, or it is of another stage than `stages`.
+  """
   workdir = epath.Path(workdir).resolve()
   if not workdir.exists():
     raise CheckpointError(f"{workdir} does not exist; give the workdir of a training run")
@@ -296,7 +298,12 @@ def load_experiment(workdir: epath.PathLike, step: int | None = None) -> tuple[E
       ).config
     except Exception as error:  # Orbax raises many kinds
       raise _unreadable(workdir, step, error) from error
-  return Experiment.from_config(config), step
+  experiment = Experiment.from_config(config)
+  if experiment.stage not in stages:
+    raise CheckpointError(
+      f"{workdir} holds a {experiment.stage!r} checkpoint; {' or '.join(map(repr, stages))} is needed here"
+    )
+  return experiment, step
 
 
 INHERITED = ("model", "text", "diffusion", "super_resolution")
