@@ -40,8 +40,9 @@ from flax import nnx  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):
-  """Trainings first, then the notebooks: no worker is to be left with what takes longest at the end."""
-  items.sort(key=lambda item: ("/training/" not in item.nodeid, "notebooks" not in item.nodeid))
+  """What takes longest first: no worker is to be left with it at the end, or to wait for what another one trains."""
+  first = ("test_processes", "/training/", "notebooks")
+  items.sort(key=lambda item: [part not in item.nodeid for part in first])
 
 
 def pytest_unconfigure():
