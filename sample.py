@@ -196,6 +196,8 @@ def experiments():
   from lumiere.training import checkpoints
 
   base, _ = checkpoints.load_experiment(_WORKDIR.value, _STEP.value, ("stunet",))
+  if _STYLE.value is not None:
+    checkpoints.load_experiment(_STYLE.value, stages=("t2i",))
   if _SSR_WORKDIR.value is None:
     return base, base
   return base, checkpoints.load_experiment(_SSR_WORKDIR.value, _SSR_STEP.value, ("ssr",))[0]
