@@ -32,7 +32,7 @@ Denoiser = Callable[[Array, Array, Any], Array]
 def convert(
   prediction: Float[Array, "b ..."],
   z: Float[Array, "b ..."],
-  log_snr: Float[Array, "b"],
+  log_snr: Float[Array, " b"],
   source: str,
   target: str,
 ) -> Float[Array, "b ..."]:
@@ -88,7 +88,7 @@ class Objective:
     x: Float[Array, "b ..."],
     key: PRNGKeyArray,
     conditioning: Any,
-  ) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
+  ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
     """Draws a noise level and noise for each example, and asks the denoiser.
 
     Returns:
@@ -103,7 +103,7 @@ class Objective:
     error = denoiser(z, log_snr, conditioning).astype(jnp.float32) - target
     return self.weight(log_snr) * jnp.mean(jnp.square(error).reshape(len(x), -1), axis=1), log_snr
 
-  def weight(self, log_snr: Float[Array, "b"]) -> Float[Array, "b"]:
+  def weight(self, log_snr: Float[Array, " b"]) -> Float[Array, " b"]:
     """Weight of the mean square error at a noise level."""
     if self.weighting == "uniform":
       return jnp.ones_like(log_snr)

@@ -56,7 +56,7 @@ class State:
 class Sampler:
   """Equation (1): `initialize`, `update` for every row of `table`, `finalize`."""
 
-  def coefficients(self, log_snrs: Float64[np.ndarray, "n"]) -> dict[str, np.ndarray]:
+  def coefficients(self, log_snrs: Float64[np.ndarray, " n"]) -> dict[str, np.ndarray]:
     """Coefficients of (1) for the steps between consecutive levels; those left out add nothing."""
     raise NotImplementedError
 
@@ -65,7 +65,7 @@ class Sampler:
     """Whether steps add noise."""
     return False
 
-  def table(self, log_snrs: Float64[np.ndarray, "n"]) -> Table:
+  def table(self, log_snrs: Float64[np.ndarray, " n"]) -> Table:
     """All numbers of all steps."""
     steps = len(log_snrs) - 1
     absent = {
@@ -108,7 +108,7 @@ class DDPM(Sampler):
     """See `Sampler`."""
     return True
 
-  def coefficients(self, log_snrs: Float64[np.ndarray, "n"]) -> dict[str, np.ndarray]:
+  def coefficients(self, log_snrs: Float64[np.ndarray, " n"]) -> dict[str, np.ndarray]:
     """See `Sampler`."""
     alpha_t, sigma_t, alpha_s, sigma_s = _scales(log_snrs)
     ratio = alpha_t / alpha_s
@@ -140,7 +140,7 @@ class DDIM(Sampler):
     """See `Sampler`."""
     return self.eta > 0
 
-  def coefficients(self, log_snrs: Float64[np.ndarray, "n"]) -> dict[str, np.ndarray]:
+  def coefficients(self, log_snrs: Float64[np.ndarray, " n"]) -> dict[str, np.ndarray]:
     """See `Sampler`."""
     alpha_t, sigma_t, alpha_s, sigma_s = _scales(log_snrs)
     noise = self.eta * sigma_s / sigma_t * np.sqrt(1 - (alpha_t / alpha_s) ** 2)
@@ -152,7 +152,7 @@ class DDIM(Sampler):
 class DPMSolverPlusPlus2M(Sampler):
   """Equation (4): second order, deterministic, one call of the denoiser a step."""
 
-  def coefficients(self, log_snrs: Float64[np.ndarray, "n"]) -> dict[str, np.ndarray]:
+  def coefficients(self, log_snrs: Float64[np.ndarray, " n"]) -> dict[str, np.ndarray]:
     """See `Sampler`."""
     _, sigma_t, alpha_s, sigma_s = _scales(log_snrs)
     h = np.diff(log_snrs) / 2

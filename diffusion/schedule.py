@@ -65,11 +65,11 @@ class Schedule(abc.ABC):
     return self.num_timesteps * self.time(log_snr)
 
   @abc.abstractmethod
-  def sample_time(self, key: PRNGKeyArray, size: int) -> Float[Array, "b"]:
+  def sample_time(self, key: PRNGKeyArray, size: int) -> Float[Array, " b"]:
     """Times of a training batch."""
 
   @abc.abstractmethod
-  def sampling_log_snrs(self, num_steps: int) -> Float64[np.ndarray, "n"]:
+  def sampling_log_snrs(self, num_steps: int) -> Float64[np.ndarray, " n"]:
     """The levels that sampling passes, num_steps + 1 of them, from noise to clean data (+inf)."""
 
 
@@ -111,13 +111,13 @@ class CosineSchedule(Schedule):
     angle = xp.arctan(xp.exp((self.log_snr_shift - log_snr) / 2))
     return xp.clip((angle - start) / (end - start), 0.0, 1.0)
 
-  def sample_time(self, key: PRNGKeyArray, size: int) -> Float[Array, "b"]:
+  def sample_time(self, key: PRNGKeyArray, size: int) -> Float[Array, " b"]:
     """One random offset and equal distances, in random order: less variance than independent draws (VDM, appendix I.1)."""
     offset_key, order_key = jax.random.split(key)
     times = (jax.random.uniform(offset_key) + jnp.arange(size)) / size
     return jax.random.permutation(order_key, times)
 
-  def sampling_log_snrs(self, num_steps: int) -> Float64[np.ndarray, "n"]:
+  def sampling_log_snrs(self, num_steps: int) -> Float64[np.ndarray, " n"]:
     """Times at equal distances from 1; the last target is clean data."""
     check_num_steps(num_steps)
     return np.append(self.log_snr(np.linspace(1, 0, num_steps + 1)[:-1]), np.inf)
@@ -149,7 +149,7 @@ class DiscreteSchedule(Schedule):
     _check_timesteps(self.num_timesteps)
 
   @functools.cached_property
-  def log_snrs(self) -> Float64[np.ndarray, "n"]:
+  def log_snrs(self) -> Float64[np.ndarray, " n"]:
     """Log-SNR of each step."""
     steps = self.num_timesteps
     if self.kind == "linear":
@@ -176,11 +176,11 @@ class DiscreteSchedule(Schedule):
     )
     return index / self.num_timesteps
 
-  def sample_time(self, key: PRNGKeyArray, size: int) -> Float[Array, "b"]:
+  def sample_time(self, key: PRNGKeyArray, size: int) -> Float[Array, " b"]:
     """Each step is equally likely."""
     return jax.random.randint(key, (size,), 0, self.num_timesteps) / self.num_timesteps
 
-  def sampling_log_snrs(self, num_steps: int) -> Float64[np.ndarray, "n"]:
+  def sampling_log_snrs(self, num_steps: int) -> Float64[np.ndarray, " n"]:
     """The levels of the chosen steps; the last target is clean data."""
     check_num_steps(num_steps)
     steps = self.num_timesteps

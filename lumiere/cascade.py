@@ -329,7 +329,7 @@ class Cascade:
     self,
     low_res: Float[ArrayLike, "b t h w 3"],
     prompts: Sequence[Prompt],
-    keys: Key[jax.Array, "b"],
+    keys: Key[jax.Array, " b"],
     sampling: SamplingConfig | None = None,
     progress: Progress | None = None,
     *,

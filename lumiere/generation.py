@@ -129,7 +129,10 @@ class Generator:
     return jax.jit(lambda params, frozen, batch: self._rebuild(params, frozen).encode_text(batch))
 
   def condition_on(
-    self, low_res: Float[ArrayLike, "b ... h w c"], augmentation_level: float, keys: Key[Array, "b"]
+    self,
+    low_res: Float[ArrayLike, "b ... h w c"],
+    augmentation_level: float,
+    keys: Key[Array, " b"],
   ) -> Conditioning:
     """The super-resolution condition: upsampled, then noised once for the whole clip, before any window is cut.
 
@@ -151,7 +154,7 @@ class Generator:
     self,
     conditioning: Conditioning,
     shape: tuple[int, ...],
-    keys: Key[Array, "b"],
+    keys: Key[Array, " b"],
     sampling: SamplingConfig | None = None,
     progress: Progress | None = None,
     *,
@@ -257,7 +260,7 @@ class Generator:
     state: State,
     row: Mapping[str, Any],
     conditioning: Conditioning,
-    keys: Key[Array, "b"],
+    keys: Key[Array, " b"],
     known: tuple[Array, Array, Array] | None = None,
   ) -> State:
     model = self._rebuild(params, frozen)

@@ -86,7 +86,7 @@ def build_model(experiment: Experiment, rngs: nnx.Rngs) -> Model:
   return Model(SSRUNet(unet) if experiment.is_super_resolution else unet, text_encoder)
 
 
-def drop_text(conditioning: Conditioning, dropped: Bool[Array, "b"]) -> dict[str, Array]:
+def drop_text(conditioning: Conditioning, dropped: Bool[Array, " b"]) -> dict[str, Array]:
   """Takes the caption from the examples where `dropped`.
 
   Its place is taken by `null_text`, or else by zeros (Imagen section 2.2), one of them visible.

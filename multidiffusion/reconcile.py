@@ -42,7 +42,7 @@ def add_window(
   total: Float[Array, "b t ..."],
   window: Float[Array, "b w ..."],
   start,
-  weight: Float[ArrayLike, "w"],
+  weight: Float[ArrayLike, " w"],
 ) -> Float[Array, "b t ..."]:
   """Adds the weighted window to the sum, from frame `start` on, which may be traced."""
   length = window.shape[1]
@@ -51,7 +51,7 @@ def add_window(
   return jax.lax.dynamic_update_slice_in_dim(total, after, start, axis=1)
 
 
-def total_weight(plan: WindowPlan, weights: str) -> Float[np.ndarray, "t"]:
+def total_weight(plan: WindowPlan, weights: str) -> Float[np.ndarray, " t"]:
   """Sum of the weights at each frame."""
   return np.bincount(plan.indices().ravel(), plan.weights(weights).ravel()).astype(np.float32)
 

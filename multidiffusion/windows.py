@@ -30,7 +30,7 @@ class WindowPlan:
     """Frames of each window."""
     return np.array(self.starts)[:, None] + np.arange(self.length)[None]
 
-  def coverage(self) -> Int[np.ndarray, "t"]:
+  def coverage(self) -> Int[np.ndarray, " t"]:
     """Number of windows that cover each frame."""
     return np.bincount(self.indices().ravel(), minlength=self.num_frames)
 
@@ -68,7 +68,7 @@ def plan_windows(num_frames: int, length: int, stride: int) -> WindowPlan:
   return WindowPlan(num_frames, length, (*range(0, last, stride), last))
 
 
-def window_weights(length: int, kind: str = "uniform") -> Float[np.ndarray, "length"]:
+def window_weights(length: int, kind: str = "uniform") -> Float[np.ndarray, " length"]:
   """Weight of each frame of a window in the reconciliation, all positive.
 
   Args:

@@ -47,7 +47,7 @@ def upsample(
   )
 
 
-def blur(x: Float[Array, "b ... h w c"], amount: Float[Array, "b"]) -> Float[Array, "b ... h w c"]:
+def blur(x: Float[Array, "b ... h w c"], amount: Float[Array, " b"]) -> Float[Array, "b ... h w c"]:
   """Mixes each example with its 3x3 binomial blur: `amount` 0 leaves it alone, 1 is the whole blur."""
   blurred = x
   for axis in (-3, -2):
@@ -70,7 +70,7 @@ def degrade(
 
 
 def augment(
-  upsampled: Float[Array, "b ... c"], log_snr: Float[Array, "b"], noise: Float[Array, "b ... c"]
+  upsampled: Float[Array, "b ... c"], log_snr: Float[Array, " b"], noise: Float[Array, "b ... c"]
 ) -> Float[Array, "b ... c"]:
   """Equation (1), at the noise level whose log-SNR is `log_snr`; `noise` is standard normal."""
   alpha, sigma = alpha_sigma(expand_like(log_snr, upsampled))

@@ -29,9 +29,9 @@ class SSRUNet(nnx.Module):
   def __call__(
     self,
     z: Float[Array, "b ... h w c"],
-    timesteps: Float[Array, "b"],
+    timesteps: Float[Array, " b"],
     low_res: Float[Array, "b ... h w c"],
-    augmentation_timesteps: Float[Array, "b"],
+    augmentation_timesteps: Float[Array, " b"],
     text: Float[Array, "b l d"] | None = None,
     mask: Bool[Array, "b l"] | None = None,
   ) -> Float[Array, "b ... h w out"]:

@@ -33,7 +33,7 @@ class TimestepEmbedding(nnx.Module):
     self.dense1 = nnx.Linear(sinusoid_dim, dim, dtype=dtype, rngs=rngs)
     self.dense2 = nnx.Linear(dim, dim, dtype=dtype, rngs=rngs)
 
-  def __call__(self, timesteps: Float[Array, "b"]) -> Float[Array, "b dim"]:
+  def __call__(self, timesteps: Float[Array, " b"]) -> Float[Array, "b dim"]:
     """`timesteps` in [0, 1000]."""
     h = self.dense1(sinusoids(timesteps, self.sinusoid_dim))
     return self.dense2(ACTIVATIONS[self.activation](h))

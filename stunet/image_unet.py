@@ -250,10 +250,10 @@ class ImageUNet(nnx.Module):
   def __call__(
     self,
     x: Float[Array, "b h w c"],
-    timesteps: Float[Array, "b"],
+    timesteps: Float[Array, " b"],
     text: Float[Array, "b l d"] | None = None,
     mask: Bool[Array, "b l"] | None = None,
-    augmentation_timesteps: Float[Array, "b"] | None = None,
+    augmentation_timesteps: Float[Array, " b"] | None = None,
   ) -> Float[Array, "b h w out"]:
     """Predicts from noisy images.
 

@@ -128,10 +128,10 @@ class STUNet(nnx.Module):
   def __call__(
     self,
     x: Float[Array, "b t h w c"],
-    timesteps: Float[Array, "b"],
+    timesteps: Float[Array, " b"],
     text: Float[Array, "b l d"] | None = None,
     mask: Bool[Array, "b l"] | None = None,
-    augmentation_timesteps: Float[Array, "b"] | None = None,
+    augmentation_timesteps: Float[Array, " b"] | None = None,
   ) -> Float[Array, "b t h w out"]:
     """Predicts from noisy clips; arguments as for ImageUNet, per clip, `condition_channels` after x's own channels.
 

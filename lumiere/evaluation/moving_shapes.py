@@ -122,7 +122,7 @@ def find_motion(seen: Track, fps: float | int) -> tuple[str | None, str | None]:
   return min(misfits, key=misfits.get)
 
 
-def misfit(seen: Track, times: Float[np.ndarray, "t"], motion: str, speed: str | None) -> float:
+def misfit(seen: Track, times: Float[np.ndarray, " t"], motion: str, speed: str | None) -> float:
   """Equation (1), a frame, with start, size, angle and phase chosen for the best fit."""
   thing = Thing(seen.shape, "", motion, speed, (0.0, 0.0), 0.0)
   periodic = family(motion) in ("circles", "bounces")
@@ -135,7 +135,7 @@ def misfit(seen: Track, times: Float[np.ndarray, "t"], motion: str, speed: str |
   return float(moved + grown + turned(seen, states.angle[: len(times)]))
 
 
-def turned(seen: Track, angle: Float[np.ndarray, "t"]) -> float:
+def turned(seen: Track, angle: Float[np.ndarray, " t"]) -> float:
   """The last term of equation (1): 1 - cos on the circle, for small differences their square."""
   sides = NUM_SIDES[seen.shape]
   if not sides:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 
-def frame_change(video: Float[np.ndarray, "t h w c"]) -> Float[np.ndarray, "t-1"]:
+def frame_change(video: Float[np.ndarray, "t h w c"]) -> Float[np.ndarray, " t-1"]:
   """Root mean square of frame i + 1 minus frame i, for each i."""
   return np.sqrt(np.mean(np.square(np.diff(video, axis=0)), axis=(1, 2, 3)))
 

@@ -40,8 +40,8 @@ class Track(NamedTuple):
   colour: str | None
   shape: str | None
   centre: Float[np.ndarray, "t 2"]
-  size: Float[np.ndarray, "t"]
-  turn: Complex[np.ndarray, "t"]
+  size: Float[np.ndarray, " t"]
+  turn: Complex[np.ndarray, " t"]
 
 
 def track(video: UInt8[np.ndarray, "t h w 3"]) -> Track:

@@ -42,7 +42,7 @@ class ByteTokenizer:
       row[len(encoded)] = END
     return {"tokens": tokens, "mask": tokens != PAD}
 
-  def decode(self, tokens: Int[np.ndarray, "l"]) -> str:
+  def decode(self, tokens: Int[np.ndarray, " l"]) -> str:
     """The text of one row of tokens, up to its end; tokens that are no byte, and broken characters, are left out."""
     encoded = bytearray()
     for token in tokens:

@@ -13,8 +13,8 @@ LOG_SNR_BORDERS = (-6.0, -2.0, 2.0, 6.0)
 class LossByNoise(metrics.Metric):
   """Mean loss of the examples in each band of log-SNR; NaN where a band saw none."""
 
-  total: Float[Array, "bands"]
-  count: Float[Array, "bands"]
+  total: Float[Array, " bands"]
+  count: Float[Array, " bands"]
 
   @classmethod
   def empty(cls):
@@ -23,7 +23,7 @@ class LossByNoise(metrics.Metric):
     return cls(zeros, zeros)
 
   @classmethod
-  def from_model_output(cls, losses: Float[Array, "b"], log_snr: Float[Array, "b"], **_):
+  def from_model_output(cls, losses: Float[Array, " b"], log_snr: Float[Array, " b"], **_):
     """From each example's loss and noise level."""
     bands = jnp.searchsorted(jnp.array(LOG_SNR_BORDERS), log_snr)
     empty = cls.empty()

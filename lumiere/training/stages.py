@@ -67,7 +67,7 @@ class Stage:
 
   def losses(
     self, model: Model, batch: Mapping[str, Array], key: PRNGKeyArray
-  ) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
+  ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
     """Each example's loss and the log-SNR that it was taken at."""
     experiment = self.experiment
     x = batch["video" if experiment.is_video else "image"]

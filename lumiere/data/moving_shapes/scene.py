@@ -65,8 +65,8 @@ class State(NamedTuple):
   """Of one thing at some times: centre [t 2] in frames, size [t] in frames, angle [t] in radians."""
 
   centre: Float[np.ndarray, "t 2"]
-  size: Float[np.ndarray, "t"]
-  angle: Float[np.ndarray, "t"]
+  size: Float[np.ndarray, " t"]
+  angle: Float[np.ndarray, " t"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Thing:
       return 0.0
     return RATES[family(self.motion)][SPEEDS.index(self.speed)]
 
-  def state(self, times: Float[np.ndarray, "t"]) -> State:
+  def state(self, times: Float[np.ndarray, " t"]) -> State:
     """Where it is at `times`, in seconds."""
     centre = np.tile(np.array(self.centre), (len(times), 1))
     size, angle = np.full(len(times), self.size), np.zeros(len(times))
