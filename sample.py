@@ -192,7 +192,7 @@ def main(command: str):
 
 
 def experiments():
-  """Those of the base and of what makes the last resolution: super-resolution, or the base where there is none."""
+  """Those of the base and of what makes the last resolution, super-resolution if there is one; a style's stage is checked."""
   from lumiere.training import checkpoints
 
   base, _ = checkpoints.load_experiment(_WORKDIR.value, _STEP.value, ("stunet",))

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from lumiere.data import frames
+from lumiere.training import checkpoints
 from tests.command_line import assert_one_line, run
 
 PROMPT = "a red circle rests on black"
@@ -145,9 +146,13 @@ def test_help_shows_an_example_of_every_command(sample):
   assert "--strength" not in own and "--num_frames" in own
 
 
-def test_what_an_application_cannot_do_is_said(
-  sample, models, masked, given, runs, masked_run, tmp_path
+def test_what_an_application_cannot_do_is_said_before_weights_are_read(
+  sample, models, masked, given, runs, tmp_path, monkeypatch
 ):
+  def unexpected(workdir, *_):
+    raise AssertionError(f"weights of {workdir} are read")
+
+  monkeypatch.setattr(checkpoints, "load_trained", unexpected)
   prompt, out = f"--prompt={PROMPT}", f"--out={tmp_path / 'out'}"
   image, video = f"--image={given / 'picture.png'}", f"--video={given / 'clip.mp4'}"
   common = [prompt, out, masked[0]]

@@ -20,7 +20,7 @@ WORLD = dict(num_train=24, num_held_out=8, resolution=32, num_frames=8, max_thin
 def micro_config(stage: str, data_dir, init_from="", **train) -> ConfigDict:
   """A stage's miniature config with 8-pixel videos of 8 frames and networks of a few layers and channels.
 
-  What they have many of is layers, each compiled: no attention in space, and super-resolution at one level only.
+  Tests wait for compiling, which grows with layers: so no attention in space, and super-resolution at one level only.
   """
   config = CONFIGS[stage].get_config()
   config.init_from = str(init_from)
