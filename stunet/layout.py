@@ -77,11 +77,15 @@ def _gather(weight, split: PartitionSpec):
   return jax.lax.with_sharding_constraint(weight, PartitionSpec())
 
 
+def _scatter(split: PartitionSpec, _, gradient):
+  # Said in two steps, which the compiler makes one of. Told only where the gradient belongs, it would split the layer's
+  # work by channels rather than examples, and gather the activations of all examples for that.
+  whole_gradient = jax.lax.with_sharding_constraint(gradient, PartitionSpec())
+  return (jax.lax.with_sharding_constraint(whole_gradient, split),)
+
+
 # Written out, so that the gradient leaves the layer as it lies in the optimizer: reduced and scattered at once.
-_gather.defvjp(
-  lambda weight, split: (_gather(weight, split), None),
-  lambda split, _, gradient: (jax.lax.with_sharding_constraint(gradient, split),),
-)
+_gather.defvjp(lambda weight, split: (_gather(weight, split), None), _scatter)
 
 
 def over_frames_axis(function):

@@ -31,11 +31,15 @@ ALL_AXES = MeshConfig(fsdp=2, frames=2)
 DESCENT = optax.sgd(1.0, momentum=0.9)
 
 
-def three_levels(num_frames: int, **train) -> Experiment:
-  """A conditional Space-Time U-Net that halves time twice, with attention at the coarsest level only."""
+def conditional(num_frames: int, levels: int = 2, **train) -> Experiment:
+  """A conditional Space-Time U-Net that halves time at every level but the last, which alone has attention. All is computed again."""
   config = micro_config("stunet", "nowhere", **train)
-  config.model.update(channels=(8, 8, 16), attention_levels=(2,), remat_levels=(0, 1))
-  config.temporal.update(factors=(2, 2), condition_channels=4)
+  *finer, coarsest = range(levels)
+  channels = (8,) * len(finer) + (16,)
+  config.model.update(
+    channels=channels, attention_levels=(coarsest,), remat_levels=tuple(range(levels))
+  )
+  config.temporal.update(factors=(2,) * len(finer), condition_channels=4)
   config.masks = dict(shares=dict(tube=1))
   config.data.num_frames = num_frames
   return Experiment.from_config(config)
@@ -74,11 +78,11 @@ class Step(NamedTuple):
 
 
 @functools.cache
-def one_step(config: MeshConfig | None, num_frames: int = 8) -> Step:
+def one_step(config: MeshConfig | None, num_frames: int = 4, levels: int = 2) -> Step:
   """On a mesh of eight devices, or on one device."""
   mesh = meshes.make_mesh(config) if config else meshes.make_mesh(devices=jax.devices()[:1])
   with jax.set_mesh(mesh):
-    step, (state, frozen, batch) = prepared(three_levels(num_frames), mesh, DESCENT)
+    step, (state, frozen, batch) = prepared(conditional(num_frames, levels), mesh, DESCENT)
     compiled = step.lower(state, frozen, batch).compile()
     state, metrics = compiled(state, frozen, batch)
   params = jax.tree.map(np.asarray, state.params)
@@ -93,7 +97,7 @@ def assert_close(ours, theirs, tolerance=1e-5):
 
 @pytest.mark.parametrize("config", [DATA, FSDP, FRAMES, ALL_AXES])
 def test_a_step_on_every_mesh_is_that_of_one_device(config):
-  """8 -> 4 -> 2 frames: over four devices the coarsest level does not divide, and is computed whole."""
+  """4 -> 2 frames: over four devices the coarser level does not divide, and is computed whole; over two it does."""
   assert_close(one_step(config)[:2], one_step(None)[:2])
 
 
@@ -128,23 +132,35 @@ def collectives(text: str, kind: str) -> list[tuple[int, ...]]:
   return [tuple(map(int, shape.split(","))) if shape else () for shape in found]
 
 
-@pytest.mark.parametrize("num_frames", [16, 8])
-def test_frames_are_exchanged_as_halos_and_gathered_at_the_coarsest_level_only(num_frames):
-  """One frame goes to either neighbour, at every level; places and frames are swapped for temporal attention."""
-  text = one_step(FRAMES, num_frames).program
+def test_frames_are_exchanged_as_halos_at_every_level():
+  """One frame goes to either neighbour; places and frames are swapped for temporal attention."""
+  text = one_step(FRAMES, 16, levels=3).program  # 4 frames at the coarsest level: one a device
   halos = collectives(text, "collective-permute")
   # [examples of a device, one frame, height, width, channels]
   for size in (8, 4):
     assert any(np.prod(shape) == 4 * size * size * 8 for shape in halos), (size, halos)
   assert all(np.prod(shape) <= 4 * 8 * 8 * 8 for shape in halos)
   # Not the vectors that masks are drawn from.
+  assert not [shape for shape in collectives(text, "all-gather") if len(shape) > 1]
+  assert collectives(text, "all-to-all")
+
+
+def test_frames_that_do_not_divide_are_gathered_at_the_coarsest_level_only():
+  """2 frames there, of 4 devices: gathered before time is halved for the last time."""
+  text = one_step(FRAMES).program
+  assert any(np.prod(shape) == 4 * 8 * 8 * 8 for shape in collectives(text, "collective-permute"))
   gathered = [shape for shape in collectives(text, "all-gather") if len(shape) > 1]
-  swapped = collectives(text, "all-to-all")
-  coarsest = 4 * (num_frames // 4) * 2 * 2 * 16  # all frames of a device's examples
-  if num_frames == 16:  # 4 frames at the coarsest level: one a device
-    assert not gathered and swapped
-  else:  # 2 frames there: gathered before time is halved for the last time
-    assert gathered and all(np.prod(shape) <= 2 * coarsest for shape in gathered)
+  own_examples = 4 * 4 * 4 * 4 * 8  # all their frames, at the coarsest level before time is halved
+  assert gathered and all(np.prod(shape) <= own_examples for shape in gathered)
+
+
+def test_weights_are_gathered_and_activations_never():
+  """Neither for the gradients of weights, which compilers are tempted to split by channels."""
+  step = one_step(FSDP)
+  sizes = {leaf.size for leaf in jax.tree.leaves((step.params, step.frozen))}
+  gathered = collectives(step.program, "all-gather")
+  assert gathered and {int(np.prod(shape)) for shape in gathered if len(shape) > 1} <= sizes
+  assert not collectives(step.program, "all-to-all")
 
 
 def test_weights_with_all_that_belongs_to_them_are_split():
@@ -162,7 +178,7 @@ def test_weights_with_all_that_belongs_to_them_are_split():
 @pytest.mark.parametrize("stage", ["stunet", "ssr"])
 def test_sampling_on_a_mesh_is_sampling_on_one_device(stage):
   """The base network with its frames split, super-resolution with the five windows of one clip on eight devices."""
-  experiment = three_levels(16) if stage == "stunet" else micro("ssr", "nowhere")
+  experiment = conditional(16) if stage == "stunet" else micro("ssr", "nowhere")
   rebuild, params, frozen = weights.split(nnx.eval_shape(Stage(experiment).build))
   params, frozen = random_weights(params, 0), random_weights(frozen, 1)
   keys = jax.random.split(jax.random.key(0), 2 if stage == "stunet" else 1)
@@ -205,10 +221,10 @@ def test_meshes_that_cannot_be(changes, message):
 
 def test_what_does_not_fit_the_mesh():
   with pytest.raises(ValueError, match="batch_size=8 must be a multiple of 16"):
-    experiment = three_levels(8, num_microbatches=2)
+    experiment = conditional(8, num_microbatches=2)
     meshes.check_fits(experiment, meshes.make_mesh())
   with pytest.raises(ValueError, match="frames=8 must divide data.num_frames=4"):
-    meshes.check_fits(three_levels(4), meshes.make_mesh(MeshConfig(frames=8)))
+    meshes.check_fits(conditional(4), meshes.make_mesh(MeshConfig(frames=8)))
 
 
 def test_kernels_are_split_along_their_inputs():
