@@ -30,13 +30,20 @@ os.environ |= dict(
   TF_CPP_MIN_LOG_LEVEL="3",
 )
 
-# Before our own modules: what those import, the hook of jaxtyping compiles anew, without Python's cache of byte code.
-import clu.metric_writers  # noqa: E402, F401
-import grain  # noqa: E402, F401
-import orbax.checkpoint  # noqa: E402, F401
 import pytest  # noqa: E402
-import tensorflow_datasets  # noqa: E402, F401
-from flax import nnx  # noqa: E402
+
+
+def pytest_configure(config):
+  """Imports what is large, but not in a process that only hands tests out to workers."""
+  if getattr(config.option, "numprocesses", None):
+    return
+  # Before our own modules: what those import, the hook of jaxtyping compiles anew, without Python's cache of byte code.
+  import clu.metric_writers  # noqa: F401
+  import grain  # noqa: F401
+  import orbax.checkpoint  # noqa: F401
+  import tensorflow_datasets  # noqa: F401
+
+  config.pluginmanager.import_plugin("tests.lumiere.training.runs")
 
 
 def pytest_collection_modifyitems(items):
@@ -53,9 +60,8 @@ def pytest_unconfigure():
 @pytest.fixture(params=["today", "announced"])
 def flax_defaults(request):
   """Flax's defaults of today and those that it announces: what works in both modes keeps working."""
+  from flax import nnx
+
   graph = request.param == "today"
   with nnx.set_graph_mode(graph), nnx.set_graph_updates(graph):
     yield
-
-
-from tests.lumiere.training.runs import masked_run, runs, style_run, video_files  # noqa: E402, F401  (imports JAX)

@@ -18,7 +18,7 @@ def train(monkeypatch, capsys):
 def test_flags_change_the_config_and_the_same_command_ends_at_once(train, tmp_path):
   command = [
     "--config=configs/ssr_image_tiny.py", f"--workdir={os.path.relpath(tmp_path)}/run", "--config.train.num_steps=1",
-    "--config.train.batch_size=8", "--config.model.channels=(8,8)", "--config.model.norm_groups=4",
+    "--config.train.batch_size=8", "--config.model.channels=(8,)", "--config.model.norm_groups=4",
     "--config.data.resolution=32", "--config.super_resolution.crop=16",
     f"--config.data.data_dir={tmp_path}", "--config.data.moving_shapes.num_train=8",
     "--config.data.moving_shapes.num_held_out=4", "--config.data.moving_shapes.num_frames=2",
@@ -26,7 +26,7 @@ def test_flags_change_the_config_and_the_same_command_ends_at_once(train, tmp_pa
   ]  # fmt: skip
   assert train(*command)[0] == 0
   experiment, step = checkpoints.load_experiment(tmp_path / "run")
-  assert step == 1 and experiment.model.channels == (8, 8) and experiment.train.num_steps == 1
+  assert step == 1 and experiment.model.channels == (8,) and experiment.train.num_steps == 1
   assert train(*command)[0] == 0
 
 

@@ -94,8 +94,9 @@ def test_two_killed_go_on_as_four_and_one_ends_where_it_would_have_come_alone(co
 
   Two processes end by SIGKILL, the four after them by SIGTERM to one of them, which saves once for all.
   """
-  one = tmp_path / "one"
-  loop.train(Experiment.from_config(config), one)
+  one, alone = tmp_path / "one", config.copy_and_resolve_references()
+  alone.train.checkpoint_every = STEPS
+  loop.train(Experiment.from_config(alone), one)
   parts = tmp_path / "parts"
   watched = config.copy_and_resolve_references()
   watched.train.update(eval_every=2, sample_every=2)

@@ -20,7 +20,8 @@ def compiled(cross_attention_dim: int):
   """(memory of the compiled stunet step in bytes, bytes that train, bytes that are frozen); the width is the image network's."""
   config = micro_config("stunet", "nowhere", batch_size=2, num_microbatches=2)
   config.text.max_length = 4  # captions that are wide and short
-  config.model.update(attention_levels=(1,), cross_attention_dim=cross_attention_dim)
+  config.model.update(channels=(8,), attention_levels=(0,), cross_attention_dim=cross_attention_dim)
+  config.temporal.factors = ()
   stage = Stage(Experiment.from_config(config))
   rebuild, params, frozen = weights.split(nnx.eval_shape(stage.build))
   optimizer = optax.adam(1e-3)
