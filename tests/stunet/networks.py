@@ -14,7 +14,7 @@ from stunet.stunet import STUNet, TemporalConfig
 CONFIG = dict(
   channels=(8, 16, 16),
   num_res_blocks=1,
-  attention_levels=(1, 2),
+  attention_levels=(2,),
   text_dim=12,
   text_pool="attention",
   pool_heads=2,

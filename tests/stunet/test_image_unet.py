@@ -48,7 +48,7 @@ def test_text_timestep_and_augmentation_level_each_matter():
 
 def test_without_self_attention_only_the_text_is_attended_to():
   model = image_unet(self_attention=False)
-  attention = model.down[1].stages[0].attention
+  attention = model.down[2].stages[0].attention
   assert not hasattr(attention, "key")
   x = jax.random.normal(jax.random.key(0), (1, 4, 4, 16))
   text = jax.random.normal(jax.random.key(1), (1, 5, 12))
