@@ -20,7 +20,7 @@ def cascade(runs):
 
 
 def test_every_stage_leaves_samples(runs):
-  for stage in ("stunet", "ssr_image", "ssr"):
+  for stage in ("t2i", "stunet", "ssr"):
     assert (runs[stage] / "samples" / "2" / "sheet.png").exists()
     videos = sorted(path.name for path in (runs[stage] / "samples" / "2").glob("*.mp4"))
     assert videos == (["00.mp4", "01.mp4"] if stage in ("stunet", "ssr") else [])

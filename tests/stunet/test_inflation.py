@@ -38,11 +38,9 @@ def unchanged(moved) -> list[str]:
 @pytest.mark.parametrize(
   "factors,depth,conditioned,flax_defaults",
   [
-    ((2, 2), 2, False, "today"),
+    ((2, 2), 2, True, "today"),
     ((2, 2), 2, False, "announced"),
-    ((2, 2), 1, True, "today"),
     ((2, 1), 1, False, "today"),
-    ((1, 1), 1, True, "today"),
     ((1, 1), 0, False, "today"),
   ],
   indirect=["flax_defaults"],
