@@ -46,12 +46,6 @@ def pytest_configure(config):
   config.pluginmanager.import_plugin("tests.lumiere.training.runs")
 
 
-def pytest_xdist_auto_num_workers(config):
-  """One more than there are cores: some tests wait for other processes, or for a browser."""
-  affinity = getattr(os, "sched_getaffinity", None)
-  return (len(affinity(0)) if affinity else os.cpu_count()) + 1
-
-
 def pytest_collection_modifyitems(items):
   """What takes longest first: no worker is to be left with it at the end, or to wait for what another one trains."""
   first = ("test_processes", "/training/", "notebooks")
