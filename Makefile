@@ -20,7 +20,7 @@ install: $(INSTALLED)
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(VENV)
-	# Byte code by all processors afterwards; pip would compile with one.
+	# Byte code by all processors afterwards, but for the packages' own tests; pip would compile everything, with one.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[test]'
 	-$(BIN)/python -m compileall -qq -j 0 -x '/tests/' $(VENV)/lib
 	touch $@

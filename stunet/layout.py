@@ -78,13 +78,13 @@ def _gather(weight, split: PartitionSpec):
 
 
 def _scatter(split: PartitionSpec, _, gradient):
-  # Said in two steps, which the compiler makes one of. Told only where the gradient belongs, it would split the layer's
-  # work by channels rather than examples, and gather the activations of all examples for that.
+  # Reduced first, then split. Told only where the gradient belongs, the compiler would split the layer's work by channels
+  # rather than examples, and gather the activations of all examples for that.
   whole_gradient = jax.lax.with_sharding_constraint(gradient, PartitionSpec())
   return (jax.lax.with_sharding_constraint(whole_gradient, split),)
 
 
-# Written out, so that the gradient leaves the layer as it lies in the optimizer: reduced and scattered at once.
+# Written out, so that the gradient leaves the layer as it lies in the optimizer.
 _gather.defvjp(lambda weight, split: (_gather(weight, split), None), _scatter)
 
 
