@@ -8,7 +8,7 @@ Axes of the mesh, and what is split over them (`AXES`, `RULES`):
 
 A network runs under `jax.set_mesh`; without a mesh, or on axes of size 1, nothing here does anything. Over `data` and
 `fsdp` the compiler splits the work by itself, as the leading axis of everything is the examples. Weights are gathered
-layer by layer (`gathered`) where they are used, in the dtype that is computed in, and their gradients are scattered back.
+layer by layer (`gathered`) where they are used, in the dtype that is computed in, and their gradients are reduced and split again.
 
 Over `frames` the network is written by hand, inside one `shard_map` (`over_frames_axis`): image layers and norms see one
 frame at a time and need nothing; a temporal convolution takes one frame from either neighbour (`with_neighbours`);

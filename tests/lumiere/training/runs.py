@@ -59,7 +59,7 @@ def runs(video_files, tmp_path_factory):
   def train(root):
     for stage in ("t2i", "stunet", "ssr_image", "ssr"):
       parent = PARENTS.get(stage)
-      settings = {} if stage == "ssr_image" else dict(sample_every=2)
+      settings = {} if stage == "ssr_image" else dict(eval_every=2, sample_every=2)
       init_from = root / parent if parent else ""
       config = micro_config(stage, root / "data", init_from, num_steps=2, **settings)
       loop.train(on_folder(config, video_files), root / stage)
