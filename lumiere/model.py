@@ -9,6 +9,7 @@ Conditioning is a dict that every wrapper of a denoiser passes on:
     known [b t h w 4]                  known pixels and their mask (conditional video networks; nothing is known without)
 """
 
+import functools
 from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
@@ -16,14 +17,15 @@ from flax import nnx
 from jaxtyping import Array, Bool
 
 from diffusion.schedule import expand_like
+from lumiere import weights
 from lumiere.experiment import Experiment
 from lumiere.text import TEXT_KEYS
-from lumiere.text.t5 import T5Encoder
+from lumiere.text.t5 import T5Config, T5Encoder
 from ssr.ssr_unet import SSRUNet
 from stunet import layout
-from stunet.image_unet import ImageUNet
+from stunet.image_unet import ImageUNet, ImageUNetConfig
 from stunet.inflation import freeze, inflate
-from stunet.stunet import STUNet
+from stunet.stunet import STUNet, TemporalConfig
 
 Conditioning = Mapping[str, Array]
 Denoiser = Callable[[Array, Array, Conditioning], Array]
@@ -76,14 +78,51 @@ class Model(nnx.Module):
 
 def build_model(experiment: Experiment, rngs: nnx.Rngs) -> Model:
   """The model that `experiment` describes, freshly initialised; in video stages all but the inflation is Frozen."""
-  unet = ImageUNet(experiment.model, dtype=experiment.compute_dtype, rngs=rngs)
-  encoder = experiment.text.encoder if experiment.text else None
-  text_encoder = T5Encoder(encoder, dtype=experiment.compute_dtype, rngs=rngs) if encoder else None
-  if experiment.is_video:
-    unet = inflate(unet, experiment.temporal, rngs=rngs)
+  return _build(*_what_is_built(experiment), rngs)
+
+
+def abstract_model(
+  experiment: Experiment,
+) -> tuple[Callable[[weights.Weights, weights.Weights], Model], weights.Weights, weights.Weights]:
+  """`weights.split` of the model that `experiment` describes, with shapes in place of weights.
+
+  Made once for all experiments with the same networks: a large one takes seconds.
+  """
+  # Which levels are rematerialised makes no other network, but other functions.
+  return _abstract(experiment.model.remat_levels, *_what_is_built(experiment))
+
+
+def _what_is_built(experiment: Experiment) -> tuple:
+  """The part of an experiment that its model depends on."""
+  return (
+    experiment.model,
+    experiment.temporal if experiment.is_video else None,
+    experiment.text.encoder if experiment.text else None,
+    experiment.is_super_resolution,
+    experiment.compute_dtype,
+  )
+
+
+def _build(
+  image: ImageUNetConfig,
+  temporal: TemporalConfig | None,
+  encoder: T5Config | None,
+  super_resolution: bool,
+  dtype,
+  rngs: nnx.Rngs,
+) -> Model:
+  unet = ImageUNet(image, dtype=dtype, rngs=rngs)
+  text_encoder = T5Encoder(encoder, dtype=dtype, rngs=rngs) if encoder else None
+  if temporal is not None:
+    unet = inflate(unet, temporal, rngs=rngs)
     if text_encoder is not None:
       freeze(text_encoder)
-  return Model(SSRUNet(unet) if experiment.is_super_resolution else unet, text_encoder)
+  return Model(SSRUNet(unet) if super_resolution else unet, text_encoder)
+
+
+@functools.cache
+def _abstract(remat_levels: tuple[int, ...], *what):
+  return weights.split(nnx.eval_shape(lambda: _build(*what, weights.Seeds(0))))
 
 
 def drop_text(conditioning: Conditioning, dropped: Bool[Array, " b"]) -> dict[str, Array]:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import yaml
 from absl import flags
-from flax import nnx, traverse_util
+from flax import traverse_util
 
 from lumiere import cli, weights
 from lumiere.experiment import (
@@ -35,7 +35,7 @@ from lumiere.experiment import (
   TrainConfig,
 )
 from lumiere.interop import architectures, mapping, names, tensors, text
-from lumiere.model import build_model
+from lumiere.model import abstract_model
 from lumiere.text import encoders, glide
 from lumiere.training import checkpoints
 from stunet.image_unet import ImageUNetConfig
@@ -216,7 +216,7 @@ def _convert_t5(folder: pathlib.Path, config: dict, out: pathlib.Path) -> mappin
 def _write(experiment, found, modules, unused, out: pathlib.Path) -> mapping.Fit:
   for name in REFUSED.keys() & found.keys():
     raise ValueError(f"{name} is the mark of {REFUSED[name]}")
-  abstract = weights.split(nnx.eval_shape(lambda: build_model(experiment, weights.Seeds(0))))[1]
+  abstract = abstract_model(experiment)[1]
   # Ours lies under "network", and under "unet" in it for super-resolution.
   inside = ("network", "unet") if experiment.is_super_resolution else ("network",)
   tree = abstract

@@ -21,7 +21,7 @@ from flax import nnx
 
 from lumiere import processes, weights
 from lumiere.experiment import STAGES, Experiment
-from lumiere.model import build_model
+from lumiere.model import abstract_model
 from lumiere.training import mesh as meshes
 from lumiere.training.state import TrainState
 
@@ -246,8 +246,7 @@ def load_trained(
   """
   workdir = epath.Path(workdir).resolve()
   experiment, step = load_experiment(workdir, step, stages)
-  abstract = nnx.eval_shape(lambda: build_model(experiment, weights.Seeds(0)))
-  rebuild, params, frozen = weights.split(abstract)
+  rebuild, params, frozen = abstract_model(experiment)
   # Never as it was saved: that may have been on devices that are not here.
   params, frozen = meshes.abstract((params, frozen), mesh or meshes.one_device())
   with ocp.CheckpointManager(workdir / "checkpoints") as manager:

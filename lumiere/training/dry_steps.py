@@ -7,12 +7,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax.sharding import NamedSharding
 
-from lumiere import weights
 from lumiere.experiment import Experiment
 from lumiere.generation import Generator, is_guided, windows_at_a_time
+from lumiere.model import abstract_model
 from lumiere.training import activations, flops
 from lumiere.training import mesh as meshes
 from lumiere.training.optimizers import make_optimizer
@@ -47,7 +46,7 @@ def train_step(experiment: Experiment, mesh: meshes.AnyMesh) -> DryStep:
   """The training step; raises ValueError if the batch does not divide over the mesh."""
   meshes.check_divides(experiment, mesh)
   stage, config = Stage(experiment), experiment.train
-  rebuild, params, frozen = weights.split(nnx.eval_shape(stage.build))
+  rebuild, params, frozen = abstract_model(experiment)
   optimizer = make_optimizer(experiment.optimizer, config.num_steps)
   state = jax.eval_shape(lambda params: init_state(params, optimizer), params)
   kept = jnp.dtype(config.frozen_dtype)
@@ -88,7 +87,7 @@ def sample_step(
 ) -> DryStep:
   """One step of the sampler, as the config's `sampling` has it, for clips of so many frames at a time."""
   sampling, stage = experiment.sampling, Stage(experiment)
-  rebuild, params, frozen = weights.split(nnx.eval_shape(stage.build))
+  rebuild, params, frozen = abstract_model(experiment)
   generator = Generator(experiment, 0, rebuild, params, frozen)
 
   def arguments(count: int):

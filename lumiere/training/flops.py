@@ -1,20 +1,20 @@
 """Floating-point operations of a function, counted from its trace: what a utilisation is measured against.
 
 Counted are convolutions and matrix products, two operations a multiply-add; the rest is a few percent. Operations are
-those of the model: nothing is recomputed (`model_flops` leaves rematerialisation out), and frozen weights have no
-gradient, so that a step of inflation costs less than three times its forward pass.
+those of the model: nothing is recomputed, and frozen weights have no gradient, so that a step of inflation costs less
+than three times its forward pass.
 """
 
-import dataclasses
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
+from jax.extend.core import Var
 from jax.sharding import AxisType
 
-from lumiere import weights
 from lumiere.experiment import Experiment
+from lumiere.model import abstract_model
 from lumiere.training.stages import Stage
 from stunet import layout
 
@@ -40,16 +40,29 @@ def model_flops(experiment: Experiment, batch) -> float:
     experiment: what is trained.
     batch: leaves [b ...] with a shape and a dtype.
   """
-  plain = dataclasses.replace(experiment.model, remat_levels=())
-  traced = trace_gradient(dataclasses.replace(experiment, model=plain))
-  return count(traced) * len(next(iter(batch.values())))  # all examples cost the same
+  loss, arguments = one_loss(experiment)
+  with sharing_a_clip(1):
+    traced = jax.make_jaxpr(loss)(*arguments).jaxpr
+  is_trained = (True, False, False, False)  # the weights, of the loss's arguments
+  trained = [
+    t for t, tree in zip(is_trained, arguments, strict=True) for _ in jax.tree.leaves(tree)
+  ]
+  flops, _ = count_with_gradient(traced, trained)
+  return flops * len(next(iter(batch.values())))  # all examples cost the same
 
 
 def trace_gradient(experiment: Experiment, frames: int = 1):
   """The jaxpr that gives one example's gradient, with its rematerialisation, on `frames` devices that share a clip."""
+  loss, arguments = one_loss(experiment)
+  with sharing_a_clip(frames):
+    return jax.make_jaxpr(jax.grad(loss))(*arguments).jaxpr
+
+
+def one_loss(experiment: Experiment):
+  """(one example's loss as a function of its trained weights and other arguments, their shapes)."""
   stage = Stage(experiment)
-  rebuild, params, frozen = weights.split(nnx.eval_shape(stage.build))
-  one = {
+  rebuild, params, frozen = abstract_model(experiment)
+  batch = {
     name: jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
     for name, x in stage.batch_shapes().items()
   }
@@ -57,8 +70,7 @@ def trace_gradient(experiment: Experiment, frames: int = 1):
   def loss(params, frozen, batch, key):
     return jnp.mean(stage.losses(rebuild(params, frozen), batch, key)[0])
 
-  with sharing_a_clip(frames):
-    return jax.make_jaxpr(jax.grad(loss))(params, frozen, one, jax.random.key(0)).jaxpr
+  return loss, (params, frozen, batch, jax.random.key(0))
 
 
 def sharing_a_clip(frames: int):
@@ -72,22 +84,69 @@ def count(jaxpr) -> float:
 
   The body of a `while` counts once, of a `scan` as often as it runs; of a `shard_map`, what one device does.
   """
+  return count_with_gradient(jaxpr, [False] * len(jaxpr.invars))[0]
+
+
+def count_with_gradient(jaxpr, trained: Sequence[bool]) -> tuple[float, list[bool]]:
+  """Operations of a jaxpr as `count` has them, and of its gradient.
+
+  A product brings another one for each of its two factors that a gradient goes on to.
+
+  Args:
+    jaxpr: of what is differentiated.
+    trained: for each of its arguments, whether with respect to it.
+
+  Returns:
+    (operations, for each result whether it depends on what is trained).
+  """
+  depends = {
+    variable for variable, is_trained in zip(jaxpr.invars, trained, strict=True) if is_trained
+  }
+  of = lambda atom: isinstance(atom, Var) and atom in depends
   total = 0.0
   for equation in jaxpr.eqns:
-    out = equation.outvars[0].aval if equation.outvars else None
-    if equation.primitive.name == "dot_general":
-      (contracted, _), _ = equation.params["dimension_numbers"]
-      shape = equation.invars[0].aval.shape
-      total += 2.0 * out.size * math.prod(shape[axis] for axis in contracted)
-    elif equation.primitive.name == "conv_general_dilated":
-      kernel = equation.invars[1].aval
-      features = kernel.shape[equation.params["dimension_numbers"].rhs_spec[0]]
-      # Zeros that a dilated input is filled up with cost nothing.
-      total += 2.0 * out.size * kernel.size / features / math.prod(equation.params["lhs_dilation"])
-    else:
-      repeats = equation.params["length"] if equation.primitive.name == "scan" else 1
-      total += repeats * sum(map(count, inner_jaxprs(equation.params)))
-  return total
+    given = list(map(of, equation.invars))
+    goes_on = any(given) and equation.primitive.name != "stop_gradient"
+    found = [goes_on] * len(equation.outvars)
+    forward, *backward = _products(equation)
+    total += forward + sum(cost for cost, wanted in zip(backward, given, strict=False) if wanted)
+    if equation.primitive.name == "scan" and any(given):
+      # What is carried may depend on all that went in, some rounds later.
+      first, carried = equation.params["num_consts"], equation.params["num_carry"]
+      given[first : first + carried] = [True] * carried
+    for inner in inner_jaxprs(equation.params):
+      # Leading arguments, such as the choice of a branch, do not go into it; where it has others, they may depend on all.
+      into = [any(given)] * len(inner.invars) + given
+      operations, results = count_with_gradient(inner, into[len(into) - len(inner.invars) :])
+      total += equation.params.get("length", 1) * operations
+      if len(results) == len(found):
+        found = results
+    depends |= {
+      variable
+      for variable, is_found in zip(equation.outvars, found, strict=True)
+      if is_found and jnp.issubdtype(variable.aval.dtype, jnp.inexact)
+    }
+  return total, list(map(of, jaxpr.outvars))
+
+
+def _products(equation) -> tuple[float, float, float]:
+  """Operations of a product or a convolution, and of the gradients of its two factors; 0 for all else."""
+  parameters, name = equation.params, equation.primitive.name
+  if name == "dot_general":
+    (contracted, _), _ = parameters["dimension_numbers"]
+    shape = equation.invars[0].aval.shape
+    once = 2.0 * equation.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
+    return once, once, once
+  if name == "conv_general_dilated":
+    x, kernel, out = (v.aval for v in (*equation.invars, *equation.outvars))
+    of_outputs, of_inputs = (
+      kernel.shape[axis] for axis in parameters["dimension_numbers"].rhs_spec[:2]
+    )
+    # Zeros that a dilated input is filled up with cost nothing; the input's gradient is one of those by the strides.
+    once = 2.0 * out.size * kernel.size / of_outputs / math.prod(parameters["lhs_dilation"])
+    of_x = 2.0 * x.size * kernel.size / of_inputs / math.prod(parameters["window_strides"])
+    return once, of_x, once
+  return 0.0, 0.0, 0.0
 
 
 def inner_jaxprs(params) -> list:

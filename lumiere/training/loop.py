@@ -16,7 +16,6 @@ import numpy as np
 from absl import logging
 from clu import metric_writers, parameter_overview, periodic_actions
 from etils import epath
-from flax import nnx
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
@@ -24,6 +23,7 @@ from lumiere import processes, weights
 from lumiere.data import loader, sources
 from lumiere.experiment import Experiment
 from lumiere.generation import Generator
+from lumiere.model import abstract_model
 from lumiere.training import checkpoints, flops, metrics, samples
 from lumiere.training import mesh as meshes
 from lumiere.training.optimizers import make_optimizer
@@ -198,7 +198,7 @@ def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> checkpoints.Traine
 
 def initial_weights(stage: Stage, warm_start: checkpoints.Trained | None, mesh: jax.sharding.Mesh):
   """(rebuild, params, frozen) on the mesh: fresh weights, and over them those of the warm start."""
-  rebuild, abstract_params, abstract_frozen = weights.split(nnx.eval_shape(stage.build))
+  rebuild, abstract_params, abstract_frozen = abstract_model(stage.experiment)
   inherited = None
   if warm_start is not None:
     inherited = warm_start.experiment.stage == stage.experiment.stage

@@ -1,10 +1,13 @@
 """Counted operations against closed forms."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import pytest
 
 from lumiere.training import flops
+from lumiere.training.stages import Stage
 from tests.lumiere.training.experiments import micro
 
 
@@ -47,9 +50,42 @@ def test_what_is_run_again_counts_again():
   assert both(loss) > both(plain)
 
 
-def test_a_models_step_is_per_example_and_without_what_is_recomputed():
-  from lumiere.training.stages import Stage
+def test_a_gradient_is_counted_without_being_traced():
+  """As its trace has it: through strides, explicit padding, functions, loops, branches and stopped gradients."""
 
+  def loss(p, x):
+    kernel, square, frozen = p["kernel"], p["square"], jnp.ones((8, 8))
+    x = jax.lax.conv_general_dilated(
+      x, kernel, (2, 2), [(1, 1), (1, 1)], dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    x = jax.lax.conv_general_dilated(
+      x @ frozen, kernel, (1, 1), [(2, 2), (0, 0)], dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    x, other = jax.jit(lambda x, y: (x @ frozen, y @ frozen))(x, frozen)
+    x = x @ (other @ frozen)
+    x = jax.lax.scan(lambda c, _: (c @ square, None), x, None, length=5)[0]
+    x = jax.lax.cond(x.sum() > 0, lambda x, w: x @ w, lambda x, w: x, x, square)
+    x = x + jax.checkpoint(lambda x: x @ square)(jax.lax.stop_gradient(x))
+    return jnp.sum(x**2)
+
+  shapes = {"kernel": (3, 3, 8, 8), "square": (8, 8)}
+  arguments = (
+    {name: jnp.ones(shape) for name, shape in shapes.items()},
+    jnp.ones((2, 16, 16, 8)),
+  )
+  jaxpr = jax.make_jaxpr(loss)(*arguments).jaxpr
+  counted_so, _ = flops.count_with_gradient(jaxpr, [True, True, False])
+  assert counted_so == flops.count(jax.make_jaxpr(jax.grad(loss))(*arguments).jaxpr)
+
+
+@pytest.mark.parametrize("stage", ["t2i", "stunet", "ssr"])
+def test_a_models_step_is_that_of_its_gradient(stage):
+  experiment = micro(stage, "nowhere")
+  batch = Stage(experiment).batch_shapes()
+  assert flops.model_flops(experiment, batch) == 8 * flops.count(flops.trace_gradient(experiment))
+
+
+def test_a_models_step_is_per_example_and_without_what_is_recomputed():
   experiment = micro("t2i", "nowhere")
   batch = Stage(experiment).batch_shapes()
   whole = flops.model_flops(experiment, batch)
@@ -57,8 +93,6 @@ def test_a_models_step_is_per_example_and_without_what_is_recomputed():
     experiment, jax.tree.map(lambda x: x.update(shape=(4, *x.shape[1:])), batch)
   )
   assert whole == pytest.approx(2 * half)
-  import dataclasses
-
   again = dataclasses.replace(
     experiment, model=dataclasses.replace(experiment.model, remat_levels=(0, 1))
   )
