@@ -3,9 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 
 import jax
 import numpy as np
@@ -15,6 +12,7 @@ from lumiere import weights
 from lumiere.data import sources
 from lumiere.experiment import Experiment
 from lumiere.training import checkpoints, loop
+from tests.lumiere.training import apart
 from tests.lumiere.training.experiments import micro, micro_config
 
 
@@ -92,30 +90,12 @@ def test_sigterm_saves_and_the_same_command_goes_on_bit_for_bit(
 def test_kill_9_and_resume_equals_one_run_bit_for_bit(data_dir, uninterrupted, tmp_path):
   """Two steps in a process that a SIGKILL ends, two more in this one, against four steps here."""
   config = micro_config("ssr_image", data_dir)
-  script = tmp_path / "run.py"
-  # Slow steps leave time to be killed after the first checkpoint and before the last step.
-  script.write_text(
-    "import json, sys, time\n"
-    "from lumiere.experiment import Experiment\n"
-    "from lumiere.training import loop\n"
-    f"config = json.loads({config.to_json()!r})\n"
-    "follow = loop.Losses.follow\n"
-    "loop.Losses.follow = lambda *args: (time.sleep(3), follow(*args))[1]\n"
-    "loop.train(Experiment.from_config(config), sys.argv[1])\n"
-  )
   run = tmp_path / "run"
-  victim = subprocess.Popen(
-    [sys.executable, script, run],
-    env=os.environ | {"PYTHONPATH": os.getcwd()},
-    stdout=subprocess.DEVNULL,
-    stderr=subprocess.DEVNULL,
-  )
-  deadline = time.time() + 1200  # for what hangs: a slow machine compiles for minutes
-  while not (run / "checkpoints" / "2").exists():
-    assert victim.poll() is None and time.time() < deadline
-    time.sleep(0.05)
-  victim.send_signal(signal.SIGKILL)
-  victim.wait()
+  # Slow steps leave time to be killed after the first checkpoint and before the last step.
+  victim = apart.start(config, run, tmp_path / "log", pause=3)
+  apart.wait_for(run / "checkpoints" / "2", [victim])
+  victim.kill()
+  assert apart.finished([victim]) == [-signal.SIGKILL]
   assert not (run / "checkpoints" / "4").exists()
   loop.train(Experiment.from_config(config), run)
   assert_same(saved(run, 4), saved(uninterrupted, 4))
