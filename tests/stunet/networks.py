@@ -12,9 +12,9 @@ from stunet.inflation import inflate
 from stunet.stunet import STUNet, TemporalConfig
 
 CONFIG = dict(
-  channels=(8, 16, 16),
+  channels=(8, 16),
   num_res_blocks=1,
-  attention_levels=(2,),
+  attention_levels=(1,),
   text_dim=12,
   text_pool="attention",
   pool_heads=2,
@@ -46,6 +46,11 @@ def built(make, seed: int | None = None) -> nnx.Module:
   return rebuild(random_weights(params, seed), frozen)
 
 
+def levels(count: int) -> dict:
+  """What makes of CONFIG a network of so many levels, of which the coarsest attends."""
+  return dict(channels=(8,) + (16,) * (count - 1), attention_levels=(count - 1,))
+
+
 def image_unet(**changes) -> ImageUNet:
   """A miniature image network with random weights everywhere."""
   return _image_unet(tuple(sorted(changes.items())), nnx.set_graph_mode.current_value())()
@@ -61,7 +66,7 @@ def _image_unet(changes, graph_mode):  # what Flax takes apart in one mode is pu
 
 
 def video_unet(*factors: int, seed: int | None = None, **temporal) -> STUNet:
-  """An inflated miniature; with a seed, its added weights have left their starting point."""
+  """An inflated miniature with a level more than factors; with a seed, its added weights have left their starting point."""
   mode = nnx.set_graph_mode.current_value()
   rebuild, params, frozen = _inflated(factors, seed, tuple(sorted(temporal.items())), mode)
   return rebuild(params, frozen)
@@ -70,15 +75,15 @@ def video_unet(*factors: int, seed: int | None = None, **temporal) -> STUNet:
 @functools.cache
 def _inflated(factors, seed, temporal, graph_mode):
   config = TemporalConfig(factors, **dict(head_dim=8) | dict(temporal))
-  make = lambda: inflate(
-    ImageUNet(ImageUNetConfig(**CONFIG), rngs=weights.Seeds(0)), config, rngs=weights.Seeds(1)
-  )
+  sizes = levels(len(factors) + 1)
+  image = ImageUNetConfig(**CONFIG | sizes)
+  make = lambda: inflate(ImageUNet(image, rngs=weights.Seeds(0)), config, rngs=weights.Seeds(1))
   rebuild, params, frozen = weights.split(nnx.eval_shape(make))
   if seed is None:
     params = jax.jit(lambda: weights.split(make())[1])()
   else:
     params = random_weights(params, seed)
-  return rebuild, params, weights.merge(frozen, weights.split(image_unet())[1], ("image",))
+  return rebuild, params, weights.merge(frozen, weights.split(image_unet(**sizes))[1], ("image",))
 
 
 def run(model: nnx.Module, *args):

@@ -90,6 +90,6 @@ def test_at_the_start_an_output_frame_sees_only_the_frames_it_is_drawn_from():
 
 @pytest.mark.parametrize("depth,everything", [(1, True), (0, False)])
 def test_trained_attention_sees_the_whole_clip_and_convolutions_do_not(depth, everything):
-  video = video_unet(1, 1, attention_depth=depth, seed=5)
+  video = video_unet(1, attention_depth=depth, seed=5)
   seen = influence(video, *inputs(1, 32, 4, 4))
   assert seen[0].all() == everything
