@@ -19,11 +19,10 @@ def cascade(runs):
   return Cascade.restore(runs["stunet"], runs["ssr"])
 
 
-def test_every_stage_leaves_samples(runs):
-  for stage in ("t2i", "stunet", "ssr"):
-    assert (runs[stage] / "samples" / "2" / "sheet.png").exists()
-    videos = sorted(path.name for path in (runs[stage] / "samples" / "2").glob("*.mp4"))
-    assert videos == (["00.mp4", "01.mp4"] if stage in ("stunet", "ssr") else [])
+@pytest.mark.parametrize("stage", ["stunet", "ssr"])
+def test_a_video_stage_leaves_videos(runs, stage):
+  left = {path.name for path in (runs[stage] / "samples" / "2").iterdir()}
+  assert {"sheet.png", "00.mp4", "01.mp4"} <= left
 
 
 @pytest.mark.parametrize(("video", "image"), (("stunet", "t2i"), ("ssr", "ssr_image")))

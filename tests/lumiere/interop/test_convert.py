@@ -124,10 +124,11 @@ def test_a_whole_trajectory_is_that_of_diffusers(golden, imported):
   noises = np.moveaxis(golden["trajectory/noises"], -3, -1)
   states = np.moveaxis(golden["trajectory/states"], -3, -1)
 
+  step = jax.jit(lambda *given: update(sampler, denoiser, *given, conditioning, sampling=sampling))
   state = sampler.initialize(jnp.asarray(noises[0]))
   for index in range(10):
     row = {name: column[index] for name, column in table.items()}
-    state = update(sampler, denoiser, state, row, conditioning, noises[index + 1], sampling)
+    state = step(state, row, noises[index + 1])
     assert relative_error(state.z, states[index + 1]) < 1e-4, index
 
 
@@ -296,7 +297,7 @@ def test_if_i_has_the_published_size(size, count):
   assert architectures.from_diffusers_unet(published) == Experiment.from_config(config).model
 
 
-def update(sampler, denoiser, state, row, conditioning, noise, sampling):
+def update(sampler, denoiser, state, row, noise, conditioning, sampling):
   """`denoise_step` with the given noise in place of drawn noise."""
   from diffusion import samplers
 

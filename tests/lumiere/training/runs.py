@@ -53,13 +53,13 @@ def _write_videos(folder):
 def runs(video_files, tmp_path_factory):
   """Workdirs of the four stages, each trained for two steps on `video_files`, the later ones from the earlier.
 
-  All but `ssr_image` leave samples too; test_loop.py has those of that one.
+  The videos' stages leave samples too; test_loop.py has those of an image stage.
   """
 
   def train(root):
     for stage in ("t2i", "stunet", "ssr_image", "ssr"):
       parent = PARENTS.get(stage)
-      settings = {} if stage == "ssr_image" else dict(eval_every=2, sample_every=2)
+      settings = dict(eval_every=2, sample_every=2) if stage in ("stunet", "ssr") else {}
       init_from = root / parent if parent else ""
       config = micro_config(stage, root / "data", init_from, num_steps=2, **settings)
       loop.train(on_folder(config, video_files), root / stage)
