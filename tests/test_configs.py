@@ -6,14 +6,13 @@ import pathlib
 
 import numpy as np
 import pytest
-from flax import nnx
 
 from configs import stunet_if
 from lumiere import weights
 from lumiere.experiment import Experiment, SuperResolutionConfig
 from lumiere.interop import architectures, convert
+from lumiere.model import abstract_model
 from lumiere.training import checkpoints
-from lumiere.training.stages import Stage
 
 CONFIGS = sorted(
   path.stem
@@ -55,7 +54,7 @@ def test_a_config_is_an_experiment_and_its_model_builds(name, capsys, tmp_path):
     checkpoints.save_imported(tmp_path, IMPORTED[name], {"nothing": np.zeros(1)})
   experiment = checkpoints.read_experiment(config)
   assert name.startswith(experiment.stage)
-  _, params, frozen = weights.split(nnx.eval_shape(Stage(experiment).build))
+  _, params, frozen = abstract_model(experiment)
   trainable, fixed = weights.count(params), weights.count(frozen)
   with capsys.disabled():
     print(f"\n{name}: {trainable / 1e6:.3f}M trainable, {fixed / 1e6:.3f}M frozen", end=" ")
@@ -66,12 +65,8 @@ def test_a_config_is_an_experiment_and_its_model_builds(name, capsys, tmp_path):
 @pytest.mark.parametrize("size", ("tiny", "base"))
 @pytest.mark.parametrize(("video", "image"), (("stunet", "t2i"), ("ssr", "ssr_image")))
 def test_a_video_config_inflates_the_network_of_its_image_config(video, image, size):
-  build = lambda stage: weights.split(
-    nnx.eval_shape(
-      Stage(
-        Experiment.from_config(importlib.import_module(f"configs.{stage}_{size}").get_config())
-      ).build
-    )
+  build = lambda stage: abstract_model(
+    Experiment.from_config(importlib.import_module(f"configs.{stage}_{size}").get_config())
   )
   _, before, _ = build(image)
   _, _, frozen = build(video)

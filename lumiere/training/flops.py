@@ -43,10 +43,8 @@ def model_flops(experiment: Experiment, batch) -> float:
   loss, arguments = one_loss(experiment)
   with sharing_a_clip(1):
     traced = jax.make_jaxpr(loss)(*arguments).jaxpr
-  is_trained = (True, False, False, False)  # the weights, of the loss's arguments
-  trained = [
-    t for t, tree in zip(is_trained, arguments, strict=True) for _ in jax.tree.leaves(tree)
-  ]
+  params, *others = map(jax.tree.leaves, arguments)
+  trained = [True] * len(params) + [False] * sum(map(len, others))
   flops, _ = count_with_gradient(traced, trained)
   return flops * len(next(iter(batch.values())))  # all examples cost the same
 
@@ -90,7 +88,8 @@ def count(jaxpr) -> float:
 def count_with_gradient(jaxpr, trained: Sequence[bool]) -> tuple[float, list[bool]]:
   """Operations of a jaxpr as `count` has them, and of its gradient.
 
-  A product brings another one for each of its two factors that a gradient goes on to.
+  A product brings another one for each of its two factors that depends on what is trained, also where a stopped
+  gradient behind it would make that superfluous.
 
   Args:
     jaxpr: of what is differentiated.
@@ -106,19 +105,19 @@ def count_with_gradient(jaxpr, trained: Sequence[bool]) -> tuple[float, list[boo
   total = 0.0
   for equation in jaxpr.eqns:
     given = list(map(of, equation.invars))
-    goes_on = any(given) and equation.primitive.name != "stop_gradient"
-    found = [goes_on] * len(equation.outvars)
+    name, parameters, repeats = equation.primitive.name, equation.params, 1
+    found = [any(given) and name != "stop_gradient"] * len(equation.outvars)
     forward, *backward = _products(equation)
     total += forward + sum(cost for cost, wanted in zip(backward, given, strict=False) if wanted)
-    if equation.primitive.name == "scan" and any(given):
+    if name == "scan":
       # What is carried may depend on all that went in, some rounds later.
-      first, carried = equation.params["num_consts"], equation.params["num_carry"]
-      given[first : first + carried] = [True] * carried
-    for inner in inner_jaxprs(equation.params):
+      first, carried, repeats = (parameters[n] for n in ("num_consts", "num_carry", "length"))
+      given[first : first + carried] = [any(given)] * carried
+    for inner in inner_jaxprs(parameters):
       # Leading arguments, such as the choice of a branch, do not go into it; where it has others, they may depend on all.
       into = [any(given)] * len(inner.invars) + given
       operations, results = count_with_gradient(inner, into[len(into) - len(inner.invars) :])
-      total += equation.params.get("length", 1) * operations
+      total += repeats * operations
       if len(results) == len(found):
         found = results
     depends |= {

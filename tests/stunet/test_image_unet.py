@@ -7,7 +7,7 @@ from flax import nnx
 from lumiere import weights
 from stunet.embeddings import sinusoids
 from stunet.image_unet import ImageUNet, ImageUNetConfig
-from tests.stunet.networks import CONFIG, image_unet, inputs, run
+from tests.stunet.networks import CONFIG, image_unet, inputs, levels, run
 
 
 def test_sinusoids_against_their_definition():
@@ -115,5 +115,5 @@ def test_impossible_architectures_are_refused(fields, message):
 
 
 def test_a_size_that_does_not_halve_is_refused():
-  with pytest.raises(ValueError, match="multiples of 2"):
-    image_unet()(*inputs(1, 5, 8))
+  with pytest.raises(ValueError, match="multiples of 4"):
+    image_unet(**levels(3))(*inputs(1, 6, 8))

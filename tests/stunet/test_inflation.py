@@ -121,8 +121,8 @@ def test_optimizer_memory_follows_the_trainable_weights_only():
 
 
 def test_wrong_number_of_frames_names_the_numbers_that_work():
-  with pytest.raises(ValueError, match="num_frames=5 must be a multiple of 2.*4 or 6 would do"):
-    video_unet(2)(*inputs(1, 5, 8, 8))
+  with pytest.raises(ValueError, match="num_frames=6 must be a multiple of 4.*4 or 8 would do"):
+    video_unet(2, 2)(*inputs(1, 6, 8, 8))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def start(
     pause: seconds.
     of: (address, count, index) of one of several processes that train as one.
   """
-  # All are forked from a process that has imported what they need, which takes longer than what they do.
+  # All are forked from a process that has imported what they need, which takes ten seconds of a core.
   context = multiprocessing.get_context("forkserver")
   context.set_forkserver_preload([__name__])
   process = context.Process(target=_train, args=(config.to_json(), workdir, log, pause, of))

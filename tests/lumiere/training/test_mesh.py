@@ -9,11 +9,11 @@ import jax
 import numpy as np
 import optax
 import pytest
-from flax import nnx
 
 from lumiere import weights
 from lumiere.experiment import Experiment, MeshConfig
 from lumiere.generation import Generator
+from lumiere.model import abstract_model
 from lumiere.training import mesh as meshes
 from lumiere.training.stages import Stage
 from lumiere.training.state import TrainState, init_state
@@ -52,7 +52,7 @@ def random_batch(stage: Stage) -> dict[str, np.ndarray]:
 def prepared(experiment: Experiment, mesh, optimizer):
   """(step, its arguments on the mesh), with random weights in every layer."""
   stage = Stage(experiment)
-  rebuild, params, frozen = weights.split(nnx.eval_shape(stage.build))
+  rebuild, params, frozen = abstract_model(experiment)
   state = init_state(jax.tree.map(jax.numpy.asarray, random_weights(params, 0)), optimizer)
   shardings = meshes.weight_shardings(state, mesh)
   frozen = random_weights(frozen, 1)
@@ -105,7 +105,7 @@ def test_a_batch_in_parts_is_the_mean_of_its_parts():
   stage, parts = Stage(experiment), []
   with jax.set_mesh(mesh):
     step, (state, frozen, batch) = prepared(experiment, mesh, DESCENT)
-    rebuild = weights.split(nnx.eval_shape(stage.build))[0]
+    rebuild = abstract_model(experiment)[0]
     loss = jax.jit(
       jax.value_and_grad(
         lambda params, part, key: stage.losses(rebuild(params, frozen), part, key)[0].mean()
@@ -177,7 +177,7 @@ def test_weights_with_all_that_belongs_to_them_are_split():
 def test_sampling_on_a_mesh_is_sampling_on_one_device(stage):
   """The base network with its frames split, super-resolution with the five windows of one clip on eight devices."""
   experiment = conditional(16) if stage == "stunet" else micro("ssr", "nowhere")
-  rebuild, params, frozen = weights.split(nnx.eval_shape(Stage(experiment).build))
+  rebuild, params, frozen = abstract_model(experiment)
   params, frozen = random_weights(params, 0), random_weights(frozen, 1)
   keys = jax.random.split(jax.random.key(0), 2 if stage == "stunet" else 1)
   sampling = dataclasses.replace(experiment.sampling, num_steps=2)

@@ -5,10 +5,10 @@ import functools
 import jax
 import optax
 import pytest
-from flax import nnx
 
 from lumiere import weights
 from lumiere.experiment import Experiment
+from lumiere.model import abstract_model
 from lumiere.training.stages import Stage
 from lumiere.training.state import init_state
 from lumiere.training.step import make_train_step
@@ -23,7 +23,7 @@ def compiled(cross_attention_dim: int):
   config.model.update(channels=(8,), attention_levels=(0,), cross_attention_dim=cross_attention_dim)
   config.temporal.factors = ()
   stage = Stage(Experiment.from_config(config))
-  rebuild, params, frozen = weights.split(nnx.eval_shape(stage.build))
+  rebuild, params, frozen = abstract_model(stage.experiment)
   optimizer = optax.adam(1e-3)
   state = jax.eval_shape(functools.partial(init_state, optimizer=optimizer), params)
   step = make_train_step(stage, rebuild, optimizer)
