@@ -129,21 +129,24 @@ def main(command: str):
   from tqdm import tqdm
 
   from lumiere import Cascade
+  from lumiere.applications.windows import in_windows
   from lumiere.data import frames
 
   mesh = device_mesh()
   base, high = experiments()
   # All that can be refused is, before weights are read.
-  make = maker(command, base, high)
+  make, length = maker(command, base, high)
   shared = {"sampler": _SAMPLER.value, "guidance_scale": _GUIDANCE.value}
   windows = {"window": _BASE_WINDOW.value}
   windows["stride"] = stride(base.sampling, _BASE_WINDOW.value, _BASE_STRIDE.value)
   sampling = changed(base.sampling, shared | windows | {"num_steps": _STEPS.value})
+  in_windows(base, sampling, prompts, length, long=command != "generate")
   ssr_sampling = None
   if _SSR_WORKDIR.value is not None:
     windows = {"window": _WINDOW.value}
     windows["stride"] = stride(high.sampling, _WINDOW.value, _STRIDE.value)
     ssr_sampling = changed(high.sampling, shared | windows | {"num_steps": _SSR_STEPS.value})
+    in_windows(high, ssr_sampling, prompts, length)
   fps = _FPS.value or base.data.fps
   cascade = Cascade.restore(
     _WORKDIR.value,
@@ -192,38 +195,49 @@ def main(command: str):
 
 
 def experiments():
-  """Those of the base and of what makes the last resolution, super-resolution if there is one; a style's stage is checked."""
+  """Those of the base and of what makes the last resolution, super-resolution if there is one; what else is read must go with it."""
+  from lumiere.cascade import check_style
   from lumiere.training import checkpoints
 
   base, _ = checkpoints.load_experiment(_WORKDIR.value, _STEP.value, ("stunet",))
+  if base.text is not None and base.text.encoder is None and _TEXT_ENCODER.value is None:
+    raise ValueError(
+      "--text_encoder is missing: this base takes the states of a pretrained text encoder; give one that "
+      "lumiere.interop.convert wrote"
+    )
   if _STYLE.value is not None:
-    checkpoints.load_experiment(_STYLE.value, stages=("t2i",))
+    check_style(base, _STYLE.value)
   if _SSR_WORKDIR.value is None:
     return base, base
   return base, checkpoints.load_experiment(_SSR_WORKDIR.value, _SSR_STEP.value, ("ssr",))[0]
 
 
 def maker(command: str, base, high):
-  """What makes the videos of a command, `(cascade, prompts, **options) -> videos`; reads and checks its files first."""
+  """(what makes the videos of a command, `(cascade, prompts, **options) -> videos`; their frames). Reads and checks its files."""
   from lumiere.applications import given as givens
   from lumiere.cascade import check_conditional
   from lumiere.data import frames
 
-  count, size, fps = _NUM_FRAMES.value, high.data.resolution, base.data.fps
+  size, fps = high.data.resolution, base.data.fps
+  count = base.data.num_frames if _NUM_FRAMES.value is None else _NUM_FRAMES.value
+  if count < 1:
+    raise ValueError(f"--num_frames={count} must be 1 or more")
   if command == "generate":
-    return lambda model, prompts, **options: model.generate(prompts, num_frames=count, **options)
+    make = lambda model, prompts, **options: model.generate(prompts, num_frames=count, **options)
+    return make, count
   if command == "edit":
     if not 0 <= _STRENGTH.value <= 1:
       raise ValueError(f"--strength={_STRENGTH.value} must be between 0 and 1")
     video = read_video(base, size)
-    return lambda model, prompts, **options: model.edit(
+    make = lambda model, prompts, **options: model.edit(
       prompts, video, strength=_STRENGTH.value, **options
     )
+    return make, len(video)
   if command == "extend":
-    if count is None:
+    if _NUM_FRAMES.value is None:
       raise ValueError("--num_frames is missing: how long the video is to be")
     if _VIDEO.value is None:
-      return lambda model, prompts, **options: model.extend(prompts, count, **options)
+      return lambda model, prompts, **options: model.extend(prompts, count, **options), count
 
   check_conditional(base)
   if command == "extend":
@@ -232,13 +246,13 @@ def maker(command: str, base, high):
     images = read_images()
     at = _AT.value or (0, -1)[: len(images)]
     moving = None if _MASK.value is None else frames.read_mask(_MASK.value, fps)[0]
-    length = count or base.data.num_frames
-    given = givens.pictures(images, at, length, size, moving, _SOFT_EDGE.value)
+    given = givens.pictures(images, at, count, size, moving, _SOFT_EDGE.value)
   else:
     given = givens.with_hole(*hole(read_video(base, size), fps), size, _SOFT_EDGE.value)
-  return lambda model, prompts, **options: model.complete(
+  make = lambda model, prompts, **options: model.complete(
     prompts, [given] * len(prompts), **options
   )
+  return make, len(given.video)
 
 
 def read_images():

@@ -16,15 +16,14 @@ from jaxtyping import ArrayLike, Bool, Float, Key, UInt8
 
 from lumiere.applications import given as givens
 from lumiere.applications.given import Given
-from lumiere.applications.prompts import Prompt, check_prompts, of_windows, timed
+from lumiere.applications.prompts import Prompt
+from lumiere.applications.windows import condition, in_windows
 from lumiere.data import frames
 from lumiere.experiment import Experiment, SamplingConfig
-from lumiere.generation import Generator, Known, Progress, Start
+from lumiere.generation import Generator, Progress, Start
 from lumiere.text.encoders import TextEncoder
 from lumiere.training import checkpoints
 from lumiere.training import mesh as meshes
-from multidiffusion.windows import plan_windows
-from stunet.stunet import check_num_frames
 
 Image = UInt8[np.ndarray, "_h _w 3"]
 Video = UInt8[np.ndarray, "_t _h _w 3"]
@@ -89,23 +88,27 @@ class Cascade:
       CheckpointError: if one is missing, unreadable or of another stage.
       ValueError: if the two do not fit together.
     """
+    # What does not fit is said before weights are read, which takes minutes at the paper's size.
+    experiment, _ = checkpoints.load_experiment(base, base_step, ("stunet",))
+    text = experiment.text
+    if text_encoder is not None and (text is None or text.encoder is not None):
+      raise ValueError(f"text_encoder={text_encoder} is not wanted: {base} reads prompts itself")
+    if ssr is not None:
+      above, _ = checkpoints.load_experiment(ssr, ssr_step, ("ssr",))
+      low, high = experiment.data.resolution, above.data.resolution
+      if low != (start := high // above.super_resolution.factor):
+        raise ValueError(
+          f"{base} makes {low}x{low} videos, but {ssr} was trained from {start}x{start} to {high}x{high}"
+        )
     first = load_generator(base, "stunet", base_step, mesh)
     if text_encoder is not None:
-      if first.experiment.text is None or first.experiment.text.encoder is not None:
-        raise ValueError(f"text_encoder={text_encoder} is not wanted: {base} reads prompts itself")
       first.text_encoder = TextEncoder.restore(
-        text_encoder, first.experiment.text.max_length, mesh=mesh or meshes.one_device()
+        text_encoder, text.max_length, mesh=mesh or meshes.one_device()
       )
     if ssr is None:
       return cls(first)
     second = load_generator(ssr, "ssr", ssr_step, mesh)
     second.text_encoder = first.text_encoder
-    low, high = first.experiment.data.resolution, second.experiment.data.resolution
-    factor = second.experiment.super_resolution.factor
-    if low * factor != high:
-      raise ValueError(
-        f"{base} makes {low}x{low} videos, but {ssr} was trained from {high // factor}x{high // factor} to {high}x{high}"
-      )
     return cls(first, second)
 
   @property
@@ -131,7 +134,8 @@ class Cascade:
     Raises:
       ValueError: if there is no prompt, or the base cannot make that many frames.
     """
-    return self._make(prompts, num_frames or self.num_frames, **options)
+    count = self.num_frames if num_frames is None else num_frames
+    return self._make(prompts, count, **options)
 
   def animate(
     self,
@@ -158,7 +162,7 @@ class Cascade:
     Raises:
       ValueError: if the base is not conditional, a frame is outside the clip, or the mask has not the picture's size.
     """
-    count = num_frames or self.num_frames
+    count = self.num_frames if num_frames is None else num_frames
     given = givens.pictures(images, at, count, self.resolution, moving, soft_edge)
     return self.complete(prompts, [given] * len(prompts), **options)
 
@@ -270,13 +274,8 @@ class Cascade:
     """
     if not 0 <= strength <= 1:
       raise ValueError(f"style_strength={strength} must be between 0 and 1")
+    check_style(self.base.experiment, style)
     trained = checkpoints.load_trained(style, ("t2i",))
-    for field in ("model", "text", "diffusion"):
-      ours, theirs = getattr(self.base.experiment, field), getattr(trained.experiment, field)
-      if ours != theirs:
-        raise ValueError(
-          f"style={style}: its {field} is not that of the base: {theirs} there, {ours} here"
-        )
     return dataclasses.replace(self, base=self.base.with_image(trained.params, strength))
 
   def _make(
@@ -294,14 +293,8 @@ class Cascade:
     progress: Progress | None = None,
   ) -> UInt8[np.ndarray, "b t h w 3"]:
     """The one path: base, super-resolution, given pixels put back. `long`: in windows if longer than trained."""
-    check_prompts(prompts, num_frames)
-    experiment = self.base.experiment
-    changing = any(len(timed(prompt)) > 1 for prompt in prompts)
-    sampling = sampling or experiment.sampling
-    if changing or (long and num_frames > self.num_frames):
-      # More windows over each frame when prompts change: the fade from one to the next is longer.
-      sampling = in_windows(self.base, sampling, 4 if changing else 2)
-    low = experiment.data.resolution
+    sampling = in_windows(self.base.experiment, sampling, prompts, num_frames, long=long)
+    low = self.base.experiment.data.resolution
     base_keys, ssr_keys = jax.vmap(jax.random.split, out_axes=1)(
       example_keys(seed, first_index, len(prompts))
     )
@@ -313,17 +306,17 @@ class Cascade:
       base_keys,
       sampling,
       progress,
-      known=known(part),
+      known=givens.as_known(part),
       start=start,
       per_window=per_window,
     )
-    made = put_back(part, videos)
+    made = givens.put_back(part, videos)
     if self.ssr is None:
       return made
     videos = self.upscale(
       frames.to_float(made), prompts, ssr_keys, ssr_sampling, progress, given=given
     )
-    return put_back(given, videos)
+    return givens.put_back(given, videos)
 
   def upscale(
     self,
@@ -345,9 +338,7 @@ class Cascade:
       progress: shows the steps.
       given: what is known of each clip at the high resolution: it steers what is made around it.
     """
-    sampling = sampling or self.ssr.experiment.sampling
-    if any(len(timed(prompt)) > 1 for prompt in prompts):
-      sampling = in_windows(self.ssr, sampling)
+    sampling = in_windows(self.ssr.experiment, sampling, prompts, low_res.shape[1])
     noise_keys, sample_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     conditioning, per_window = condition(self.ssr, prompts, low_res.shape[1], sampling)
     conditioning |= self.ssr.condition_on(low_res, sampling.augmentation_level, noise_keys)
@@ -357,44 +348,9 @@ class Cascade:
       sample_keys,
       sampling,
       progress,
-      known=known(given),
+      known=givens.as_known(given),
       per_window=per_window,
     )
-
-
-def condition(
-  generator: Generator, prompts: Sequence[Prompt], num_frames: int, sampling: SamplingConfig
-) -> tuple[dict[str, jax.Array], tuple[str, ...]]:
-  """(caption states, names of those that hold one value a window): one row a video, or where prompts change [n b ...]."""
-  if all(len(timed(prompt)) == 1 for prompt in prompts):
-    return dict(generator.encode([timed(prompt)[0] for prompt in prompts])), ()
-  plan = plan_windows(num_frames, sampling.window, sampling.stride)
-  rows = of_windows(prompts, plan)
-  texts = sorted({text for row in rows for shares in row for text in shares})
-  states = generator.encode(texts)
-  shares = np.array([[[each.get(text, 0.0) for text in texts] for each in row] for row in rows])
-  mix = lambda x: jnp.einsum("nbk,k...->nb...", jnp.asarray(shares, x.dtype), x)
-  mixed = {}
-  for name, x in states.items():
-    if x.dtype == bool:  # which states are tokens: of any of the prompts
-      mixed[name] = mix(x.astype(jnp.float32)) > 0
-    elif generator.experiment.model.attends_to_padding:
-      mixed[name] = mix(x)
-    else:
-      mixed[name] = mix(x * states[f"{name}_mask"][..., None])
-  return mixed, tuple(mixed)
-
-
-def in_windows(generator: Generator, sampling: SamplingConfig, coverage: int = 2) -> SamplingConfig:
-  """The settings with windows: the given ones, or of the trained length, so many of them over each frame."""
-  if sampling.window:
-    return sampling
-  experiment = generator.experiment
-  length = experiment.data.num_frames
-  check_num_frames(length, experiment.temporal.total_factor)
-  return dataclasses.replace(
-    sampling, window=length, stride=max(1, length // coverage), window_weights="tapered"
-  )
 
 
 def check_conditional(experiment: Experiment):
@@ -405,20 +361,15 @@ def check_conditional(experiment: Experiment):
     )
 
 
-def known(given: Sequence[Given]) -> Known | None:
-  """What is given of each clip, as sampling takes it; None if nothing is."""
-  if not given:
-    return None
-  video = np.stack([frames.to_float(each.video) for each in given])
-  return Known(video, np.stack([each.mask[..., None] for each in given]))
-
-
-def put_back(given: Sequence[Given], videos) -> UInt8[np.ndarray, "b t h w 3"]:
-  """Videos in [-1, 1] -> uint8, with what is given in its place, exactly."""
-  made = frames.to_uint8(np.asarray(videos))
-  if not given:
-    return made
-  return np.stack([each.put_into(video) for each, video in zip(given, made, strict=True)])
+def check_style(experiment: Experiment, style: epath.PathLike):
+  """Raises CheckpointError unless a workdir is that of a "t2i" run, ValueError unless its network is that of the base."""
+  trained, _ = checkpoints.load_experiment(style, stages=("t2i",))
+  for field in ("model", "text", "diffusion"):
+    ours, theirs = getattr(experiment, field), getattr(trained, field)
+    if ours != theirs:
+      raise ValueError(
+        f"style={style}: its {field} is not that of the base: {theirs} there, {ours} here"
+      )
 
 
 def load_generator(

@@ -182,8 +182,7 @@ class Generator:
     """
     sampling = sampling or self.experiment.sampling
     if self.experiment.is_video:
-      seen = min(shape[0], sampling.window or shape[0])
-      check_num_frames(seen, self.experiment.temporal.total_factor)
+      check_length(self.experiment, sampling, shape[0])
     sampler = sampling.make_sampler()
     log_snrs = self.schedule.sampling_log_snrs(sampling.num_steps)
     initial_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
@@ -296,6 +295,15 @@ class Generator:
       prediction=prediction,
       threshold=sampling.make_threshold(),
     )
+
+
+def check_length(experiment: Experiment, sampling: SamplingConfig, num_frames: int):
+  """Raises ValueError unless a video network can make so many frames, or windows of them."""
+  factor = experiment.temporal.total_factor
+  if 0 < sampling.window < num_frames:
+    check_num_frames(sampling.window, factor, "window")
+  else:
+    check_num_frames(num_frames, factor)
 
 
 def windows_at_a_time(

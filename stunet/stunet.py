@@ -230,11 +230,11 @@ class STUNet(nnx.Module):
     return spatial(image.head, h)
 
 
-def check_num_frames(num_frames: int, total_factor: int):
+def check_num_frames(num_frames: int, total_factor: int, name: str = "num_frames"):
   """Raises ValueError, naming the nearest numbers that work, unless `num_frames` is a positive multiple."""
   if num_frames < 1 or num_frames % total_factor:
     below = max(num_frames // total_factor, 1) * total_factor
     raise ValueError(
-      f"num_frames={num_frames} must be a multiple of {total_factor}, the network's total temporal factor: "
+      f"{name}={num_frames} must be a multiple of {total_factor}, the network's total temporal factor: "
       f"{below} or {below + total_factor} would do"
     )

@@ -30,6 +30,17 @@ def models(runs):
   return f"--workdir={os.path.relpath(runs['stunet'])}", f"--ssr_workdir={runs['ssr']}"
 
 
+def other_run(run, folder, **sections):
+  """A copy of a run that says of itself that it was trained with some fields otherwise."""
+  shutil.copytree(run, folder)
+  path = folder / "checkpoints" / "2" / "config" / "metadata"
+  config = json.loads(path.read_text())
+  for name, fields in sections.items():
+    config[name] |= fields
+  path.write_text(json.dumps(config))
+  return folder
+
+
 def files(folder):
   return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -146,7 +157,7 @@ def test_help_shows_an_example_of_every_command(sample):
   assert "--strength" not in own and "--num_frames" in own
 
 
-def test_what_an_application_cannot_do_is_said_before_weights_are_read(
+def test_what_cannot_be_made_is_said_before_weights_are_read(
   sample, models, masked, given, runs, tmp_path, monkeypatch
 ):
   def unexpected(workdir, *_):
@@ -156,6 +167,11 @@ def test_what_an_application_cannot_do_is_said_before_weights_are_read(
   prompt, out = f"--prompt={PROMPT}", f"--out={tmp_path / 'out'}"
   image, video = f"--image={given / 'picture.png'}", f"--video={given / 'clip.mp4'}"
   common = [prompt, out, masked[0]]
+  other_style = other_run(runs["t2i"], tmp_path / "style", model={"norm_groups": 2})
+  other_ssr = other_run(runs["ssr"], tmp_path / "ssr", data={"resolution": 64})
+  other_text = other_run(
+    runs["stunet"], tmp_path / "text", text={"encoder": None}, data={"embeddings": "states"}
+  )
   cases = (
     (["animate", *common, f"--image={given / 'text.png'}"], ("text.png", "no picture")),
     (["animate", *common, f"--image={given / 'none.png'}"], ("none.png", "No such file")),
@@ -176,7 +192,17 @@ def test_what_an_application_cannot_do_is_said_before_weights_are_read(
     ([*common, "--style_strength=0.5"], ("--style_strength needs --style",)),
     ([*common, f"--style={runs['t2i']}", "--style_strength=-1"], ("--style_strength=-1",)),
     ([*common, f"--style={runs['ssr_image']}"], ("'ssr_image'", "'t2i'")),
+    ([*common, f"--style={other_style}"], ("its model", "norm_groups=2")),
     (["generate", out, *masked, "--prompt=0: a", "--prompt=b"], ("'b'", "no frame")),
+    (["generate", out, *masked, "--prompt=0: a", "--prompt=9: b"], ("frame 9", "8 frames")),
+    (["generate", out, *masked, "--prompt=0: a", "--prompt=7: b"], ("frame 7", "too few frames")),
+    ([prompt, out, *models, "--num_frames=7"], ("num_frames=7", "6 or 8")),
+    ([prompt, out, *models, "--num_frames=0"], ("--num_frames=0", "1 or more")),
+    (["animate", *common, image, "--num_frames=7"], ("num_frames=7", "6 or 8")),
+    ([prompt, out, *models, "--base_window=3"], ("window=3", "2 or 4")),
+    ([prompt, out, models[0], f"--ssr_workdir={other_ssr}"], ("8x8", "16x16 to 64x64")),
+    ([prompt, out, f"--workdir={other_text}"], ("--text_encoder is missing",)),
+    ([*common, f"--text_encoder={tmp_path}"], ("text_encoder", "not wanted")),
   )  # fmt: skip
   for arguments, words in cases:
     assert_one_line(sample(*arguments), *words)
@@ -203,7 +229,6 @@ def test_what_cannot_be_done_is_said(sample, models, runs, tmp_path):
     ([prompt, out, f"--workdir={runs['t2i']}"], ("'t2i'", "'stunet'")),
     ([prompt, out, models[0], f"--ssr_workdir={runs['stunet']}"], ("'stunet'", "'ssr'")),
     ([prompt, out, *models, "--step=7"], ("step 7", "2")),
-    ([prompt, out, *models, "--num_frames=7"], ("num_frames=7", "6 or 8")),
     ([prompt, out, *models, "--guidance_scale=-1"], ("guidance_scale=-1",)),
     ([prompt, out, *models, "--steps=-3"], ("num_steps=-3",)),
     ([prompt, out, *models, "--steps=many"], ("--steps",)),

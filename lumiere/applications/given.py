@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from lumiere.applications import masks
 from lumiere.data import frames
+from lumiere.generation import Known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,3 +151,19 @@ def check_same_size(name: str, ours: Sequence[int], theirs: Sequence[int]):
     raise ValueError(
       f"the {name} has {ours[1]}x{ours[0]} pixels, but what it is for has {theirs[1]}x{theirs[0]}"
     )
+
+
+def as_known(given: Sequence[Given]) -> Known | None:
+  """What is given of each clip as sampling takes it, in [-1, 1]; None if nothing is."""
+  if not given:
+    return None
+  video = np.stack([frames.to_float(each.video) for each in given])
+  return Known(video, np.stack([each.mask[..., None] for each in given]))
+
+
+def put_back(given: Sequence[Given], videos) -> UInt8[np.ndarray, "b t h w 3"]:
+  """Videos in [-1, 1] -> uint8, with what is given in its place, exactly."""
+  made = frames.to_uint8(np.asarray(videos))
+  if not given:
+    return made
+  return np.stack([each.put_into(video) for each, video in zip(given, made, strict=True)])
