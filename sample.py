@@ -129,6 +129,7 @@ def main(command: str):
   from tqdm import tqdm
 
   from lumiere import Cascade
+  from lumiere.applications.prompts import check_prompts, in_one_line
   from lumiere.applications.windows import in_windows
   from lumiere.data import frames
 
@@ -140,6 +141,7 @@ def main(command: str):
   windows = {"window": _BASE_WINDOW.value}
   windows["stride"] = stride(base.sampling, _BASE_WINDOW.value, _BASE_STRIDE.value)
   sampling = changed(base.sampling, shared | windows | {"num_steps": _STEPS.value})
+  check_prompts(prompts, length)
   in_windows(base, sampling, prompts, length, long=command != "generate")
   ssr_sampling = None
   if _SSR_WORKDIR.value is not None:
@@ -175,9 +177,10 @@ def main(command: str):
         )
       made.append(videos)
       for index, (prompt, video) in enumerate(zip(batch, videos, strict=True), first):
-        name = f"{index:03d}_{slug(prompt)}" + ("" if strength is None else f"_style{strength:g}")
+        caption = in_one_line(prompt)
+        name = f"{index:03d}_{slug(caption)}" + ("" if strength is None else f"_style{strength:g}")
         frames.write_video(out / f"{name}.{_FORMAT.value}", video, fps)
-        sheet = frames.contact_sheet([video], [caption(prompt)])
+        sheet = frames.contact_sheet([video], [caption])
         frames.write_image(out / f"{name}_sheet.png", sheet)
         frames.write_image(out / f"{name}_xt.png", frames.xt_slice(video))
         about = describe(command, cascade, prompt, index, len(video), fps, sampling, ssr_sampling)
@@ -186,12 +189,12 @@ def main(command: str):
         (out / f"{name}.json").write_text(json.dumps(about, indent=2) + "\n")
         print(out / f"{name}.{_FORMAT.value}")
     if len(styled) > 1:
-      for row, prompt in enumerate(batch):
+      for row, caption in enumerate(map(in_one_line, batch)):
         strip = frames.contact_sheet(
           [videos[row] for videos in made],
-          [f"style strength {strength:g}: {caption(prompt)}" for strength in strengths],
+          [f"style strength {strength:g}: {caption}" for strength in strengths],
         )
-        frames.write_image(out / f"{first + row:03d}_{slug(prompt)}_styles.png", strip)
+        frames.write_image(out / f"{first + row:03d}_{slug(caption)}_styles.png", strip)
 
 
 def experiments():
@@ -402,14 +405,9 @@ def stride(own, window: int | None, given: int | None) -> int | None:
   return max(1, window - (own.window - own.stride) if own.window else window // 2)
 
 
-def caption(prompt) -> str:
-  """A prompt in one line."""
-  return prompt if isinstance(prompt, str) else "  ".join(f"{k}: {v}" for k, v in prompt.items())
-
-
-def slug(prompt) -> str:
+def slug(caption: str) -> str:
   """A file name of a prompt's first words."""
-  return re.sub(r"[^a-z0-9]+", "-", caption(prompt).lower()).strip("-")[:48] or "prompt"
+  return re.sub(r"[^a-z0-9]+", "-", caption.lower()).strip("-")[:48] or "prompt"
 
 
 def describe(command, cascade, prompt, index, num_frames, fps, sampling, ssr_sampling) -> dict:

@@ -16,7 +16,7 @@ from jaxtyping import ArrayLike, Bool, Float, Key, UInt8
 
 from lumiere.applications import given as givens
 from lumiere.applications.given import Given
-from lumiere.applications.prompts import Prompt
+from lumiere.applications.prompts import Prompt, check_prompts
 from lumiere.applications.windows import condition, in_windows
 from lumiere.data import frames
 from lumiere.experiment import Experiment, SamplingConfig
@@ -293,6 +293,7 @@ class Cascade:
     progress: Progress | None = None,
   ) -> UInt8[np.ndarray, "b t h w 3"]:
     """The one path: base, super-resolution, given pixels put back. `long`: in windows if longer than trained."""
+    check_prompts(prompts, num_frames)
     sampling = in_windows(self.base.experiment, sampling, prompts, num_frames, long=long)
     low = self.base.experiment.data.resolution
     base_keys, ssr_keys = jax.vmap(jax.random.split, out_axes=1)(

@@ -21,6 +21,11 @@ def timed(prompt: Prompt) -> dict[int, str]:
   return {0: prompt} if isinstance(prompt, str) else dict(sorted(prompt.items()))
 
 
+def in_one_line(prompt: Prompt) -> str:
+  """A prompt for people."""
+  return prompt if isinstance(prompt, str) else "  ".join(f"{k}: {v}" for k, v in prompt.items())
+
+
 def check_prompts(prompts: Sequence[Prompt], num_frames: int):
   """Raises ValueError unless there are prompts, none is blank, and timed ones begin at 0 and within the clip."""
   if isinstance(prompts, str):

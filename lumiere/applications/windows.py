@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lumiere.applications.prompts import Prompt, check_prompts, of_windows, timed
+from lumiere.applications.prompts import Prompt, of_windows, timed
 from lumiere.experiment import Experiment, SamplingConfig
 from lumiere.generation import Generator, check_length
 from multidiffusion.windows import plan_windows
@@ -31,9 +31,8 @@ def in_windows(
     long: whether videos that are longer than the model was trained on are made in windows too.
 
   Raises:
-    ValueError: if frames and prompts do not fit together, or the model cannot make that many.
+    ValueError: if the model cannot make that many frames, or a prompt holds for too few of them.
   """
-  check_prompts(prompts, num_frames)
   sampling, length = sampling or experiment.sampling, experiment.data.num_frames
   changing = any(len(timed(prompt)) > 1 for prompt in prompts)
   if not sampling.window and (changing or (long and num_frames > length)):

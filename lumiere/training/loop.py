@@ -182,9 +182,9 @@ def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> checkpoints.Traine
       )
     return None
   accepted = (experiment.stage,) if stage.parent is None else (stage.parent, experiment.stage)
-  trained = checkpoints.load_trained(experiment.init_from, accepted, mesh=mesh)
+  parent, step = checkpoints.load_experiment(experiment.init_from, stages=accepted)
   for field in ("model", "text", "diffusion", "super_resolution"):
-    ours, theirs = getattr(experiment, field), getattr(trained.experiment, field)
+    ours, theirs = getattr(experiment, field), getattr(parent, field)
     if field == "text" and ours and theirs:
       ours, theirs = (ours.encoder, ours.null), (theirs.encoder, theirs.null)
     if field == "super_resolution" and ours and theirs:
@@ -193,7 +193,7 @@ def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> checkpoints.Traine
       raise ValueError(
         f"config.{field} differs from that of init_from={experiment.init_from}: {ours} here, {theirs} there"
       )
-  return trained
+  return checkpoints.load_trained(experiment.init_from, accepted, step, mesh)
 
 
 def initial_weights(stage: Stage, warm_start: checkpoints.Trained | None, mesh: jax.sharding.Mesh):
