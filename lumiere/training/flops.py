@@ -111,8 +111,8 @@ def count_with_gradient(jaxpr, trained: Sequence[bool]) -> tuple[float, list[boo
     total += forward + sum(cost for cost, wanted in zip(backward, given, strict=False) if wanted)
     if name == "scan":
       # What is carried may depend on all that went in, some rounds later.
-      first, carried, repeats = (parameters[n] for n in ("num_consts", "num_carry", "length"))
-      given[first : first + carried] = [any(given)] * carried
+      repeats, carried = parameters["length"], _carried(equation)
+      given[carried] = [any(given)] * len(given[carried])
     for inner in inner_jaxprs(parameters):
       # Leading arguments, such as the choice of a branch, do not go into it; where it has others, they may depend on all.
       into = [any(given)] * len(inner.invars) + given
@@ -126,6 +126,23 @@ def count_with_gradient(jaxpr, trained: Sequence[bool]) -> tuple[float, list[boo
       if is_found and jnp.issubdtype(variable.aval.dtype, jnp.inexact)
     }
   return total, list(map(of, jaxpr.outvars))
+
+
+def _carried(equation) -> slice:
+  """Which arguments of a scan are carried from round to round. Before them come constants, after them what is gone through."""
+  (body,) = inner_jaxprs(equation.params)
+  # JAX's own names for these numbers differ between its versions. What is gone through, and what is kept of each round, has
+  # one more axis outside than inside.
+  through = sum(
+    outside.aval.ndim > inside.aval.ndim
+    for outside, inside in zip(equation.invars, body.invars, strict=True)
+  )
+  carried = sum(
+    outside.aval.ndim == inside.aval.ndim
+    for outside, inside in zip(equation.outvars, body.outvars, strict=True)
+  )
+  end = len(equation.invars) - through
+  return slice(end - carried, end)
 
 
 def _products(equation) -> tuple[float, float, float]:

@@ -64,17 +64,21 @@ def test_a_gradient_is_counted_without_being_traced():
     x, other = jax.jit(lambda x, y: (x @ frozen, y @ frozen))(x, frozen)
     x = x @ (other @ frozen)
     x = jax.lax.scan(lambda c, _: (c @ square, None), x, None, length=5)[0]
+    # Through constants, what is carried, what is gone through and what is kept of it, each trained or not.
+    x, kept = jax.lax.scan(lambda c, k: (c @ k @ frozen, c @ square), x, p["stack"])
+    still = jax.lax.scan(lambda c, k: (c @ k, None), frozen, jnp.ones((3, 8, 8)))[0]
+    x = x + (kept @ still).sum(axis=0)
     x = jax.lax.cond(x.sum() > 0, lambda x, w: x @ w, lambda x, w: x, x, square)
     x = x + jax.checkpoint(lambda x: x @ square)(jax.lax.stop_gradient(x))
     return jnp.sum(x**2)
 
-  shapes = {"kernel": (3, 3, 8, 8), "square": (8, 8)}
+  shapes = {"kernel": (3, 3, 8, 8), "square": (8, 8), "stack": (4, 8, 8)}
   arguments = (
     {name: jnp.ones(shape) for name, shape in shapes.items()},
     jnp.ones((2, 16, 16, 8)),
   )
   jaxpr = jax.make_jaxpr(loss)(*arguments).jaxpr
-  counted_so, _ = flops.count_with_gradient(jaxpr, [True, True, False])
+  counted_so, _ = flops.count_with_gradient(jaxpr, [True, True, True, False])
   assert counted_so == flops.count(jax.make_jaxpr(jax.grad(loss))(*arguments).jaxpr)
 
 
