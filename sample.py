@@ -12,7 +12,7 @@ import re
 
 from absl import flags
 
-from lumiere import cli
+from lumiere import cli, fields
 
 _PROMPT = flags.DEFINE_multi_string(
   "prompt",
@@ -117,12 +117,11 @@ COMMANDS = {
 def main(command: str):
   """Reads the flags, makes the videos, writes them."""
   prompts, out = read_prompts(), writable_folder(_OUT.value)
-  if _WORKDIR.value is None:
+  if not _WORKDIR.value:
     raise ValueError("--workdir is missing: give the workdir of a stunet training run")
-  if _BATCH.value < 1:
-    raise ValueError(f"--batch_size={_BATCH.value} must be 1 or more")
-  if _FPS.value is not None and _FPS.value <= 0:
-    raise ValueError(f"--fps={_FPS.value} must be above 0")
+  fields.at_least("--batch_size", _BATCH.value, 1)
+  if _FPS.value is not None:
+    fields.above("--fps", _FPS.value, 0)
   check_strengths()
 
   import jax
@@ -223,14 +222,12 @@ def maker(command: str, base, high):
 
   size, fps = high.data.resolution, base.data.fps
   count = base.data.num_frames if _NUM_FRAMES.value is None else _NUM_FRAMES.value
-  if count < 1:
-    raise ValueError(f"--num_frames={count} must be 1 or more")
+  fields.at_least("--num_frames", count, 1)
   if command == "generate":
     make = lambda model, prompts, **options: model.generate(prompts, num_frames=count, **options)
     return make, count
   if command == "edit":
-    if not 0 <= _STRENGTH.value <= 1:
-      raise ValueError(f"--strength={_STRENGTH.value} must be between 0 and 1")
+    fields.between("--strength", _STRENGTH.value, 0, 1)
     video = read_video(base, size)
     make = lambda model, prompts, **options: model.edit(
       prompts, video, strength=_STRENGTH.value, **options
@@ -336,8 +333,7 @@ def check_strengths():
   for strength in _STYLE_STRENGTH.value or ():
     if _STYLE.value is None:
       raise ValueError("--style_strength needs --style, the workdir of the style's t2i run")
-    if not 0 <= strength <= 1:
-      raise ValueError(f"--style_strength={strength:g} must be between 0 and 1")
+    fields.between("--style_strength", strength, 0, 1)
 
 
 def device_mesh():
@@ -392,7 +388,7 @@ def writable_folder(path: str) -> pathlib.Path:
 
 def changed(own, changes: dict):
   """A model's own sampling settings with those changed that a flag gave."""
-  from lumiere import experiment, fields
+  from lumiere import experiment
 
   given = {name: value for name, value in changes.items() if value is not None}
   return fields.from_mapping(experiment.SamplingConfig, vars(own) | given, "sampling")

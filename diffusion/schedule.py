@@ -94,6 +94,8 @@ class CosineSchedule(Schedule):
       raise ValueError(
         f"log_snr_min={self.log_snr_min} must be below log_snr_max={self.log_snr_max}"
       )
+    if not math.isfinite(self.log_snr_shift):
+      raise ValueError(f"log_snr_shift={self.log_snr_shift} must be a finite number")
     _check_timesteps(self.num_timesteps)
 
   @functools.cached_property

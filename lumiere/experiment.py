@@ -17,8 +17,9 @@ from diffusion.samplers import make_sampler
 from diffusion.schedule import make_schedule
 from diffusion.thresholding import make_threshold
 from lumiere.applications.masks import CHANNELS, MaskConfig
-from lumiere.fields import at_least, between, from_mapping, named, one_of
+from lumiere.fields import above, at_least, between, from_mapping, named, one_of
 from lumiere.text.t5 import T5Config
+from lumiere.text.tokenize import VOCAB_SIZE
 from stunet.image_unet import ImageUNetConfig
 from stunet.stunet import TemporalConfig, check_num_frames
 
@@ -56,6 +57,8 @@ class DataConfig:
   def __post_init__(self):
     at_least("data.num_frames", self.num_frames, 1)
     at_least("data.resolution", self.resolution, 1)
+    at_least("data.num_workers", self.num_workers, 0)
+    above("data.fps", self.fps, 0)
     one_of("data.dataset", self.dataset, ("moving_shapes", "video_folder"))
     if self.dataset == "video_folder" and not self.folder:
       raise ValueError(
@@ -81,6 +84,8 @@ class TextConfig:
 
   def __post_init__(self):
     one_of("text.null", self.null, ("zeros", "empty"))
+    if self.encoder:
+      at_least("text.encoder.vocab_size", self.encoder.vocab_size, VOCAB_SIZE)
     at_least("text.max_length", self.max_length, 2)
     between("text.drop_rate", self.drop_rate, 0, 1)
 
@@ -220,6 +225,8 @@ class OptimizerConfig:
     one_of("optimizer.decay", self.decay, ("constant", "cosine"))
     for field in ("learning_rate", "warmup_steps", "clip_norm", "weight_decay"):
       at_least(f"optimizer.{field}", getattr(self, field), 0)
+    for field in ("b1", "b2"):
+      between(f"optimizer.{field}", getattr(self, field), 0, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -331,6 +338,7 @@ class Experiment:
 
   def __post_init__(self):
     one_of("stage", self.stage, STAGES)
+    at_least("seed", self.seed, 0)
     one_of("dtype", self.dtype, ("auto", "float32", "bfloat16"))
     for field, wanted in (
       ("temporal", self.is_video),

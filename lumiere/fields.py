@@ -1,6 +1,7 @@
 """Nested mappings -> dataclasses, and checks of fields, with errors that name the field, its value and what is accepted."""
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -57,9 +58,15 @@ def named(field: str, make, options: Mapping[str, Any]):
 
 
 def at_least(field: str, value, lowest):
-  """Raises ValueError unless value >= lowest."""
-  if value < lowest:
+  """Raises ValueError unless value >= lowest, and finite."""
+  if not lowest <= value < math.inf:
     raise ValueError(f"{field}={value} must be {lowest} or more")
+
+
+def above(field: str, value, bound):
+  """Raises ValueError unless value > bound, and finite."""
+  if not bound < value < math.inf:
+    raise ValueError(f"{field}={value} must be above {bound}")
 
 
 def between(field: str, value, lowest, highest):

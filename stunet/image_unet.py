@@ -77,6 +77,11 @@ class ImageUNetConfig:
     blocks = self.num_res_blocks
     blocks = (blocks,) * len(self.channels) if isinstance(blocks, int) else tuple(blocks)
     object.__setattr__(self, "num_res_blocks", blocks)
+    if not self.channels or min(self.channels) < 1:
+      raise ValueError(f"channels={self.channels} must give a width, 1 or more, for each level")
+    for field in ("in_channels", "out_channels", "pool_heads", "head_dim", "norm_groups"):
+      if getattr(self, field) < 1:
+        raise ValueError(f"{field}={getattr(self, field)} must be 1 or more")
     if self.embedding_dim is None:
       object.__setattr__(self, "embedding_dim", 4 * self.channels[0])
     if len(blocks) != len(self.channels) or min(blocks) < 1:

@@ -50,6 +50,8 @@ class TemporalConfig:
     object.__setattr__(self, "factors", tuple(self.factors))
     if any(factor not in (1, 2) for factor in self.factors):
       raise ValueError(f"factors={self.factors}: each temporal factor must be 1 or 2")
+    if self.head_dim < 1:
+      raise ValueError(f"head_dim={self.head_dim} must be 1 or more")
     if self.attention_depth < 0:
       raise ValueError(f"attention_depth={self.attention_depth} must be 0 or more")
     if self.condition_channels < 0:

@@ -76,6 +76,7 @@ def test_training_times_are_spread_evenly():
     (lambda: make_schedule("sigmoid"), "sigmoid.*cosine, squaredcos_cap_v2"),
     (lambda: CosineSchedule(3.0, 2.0), "log_snr_min=3.0"),
     (lambda: CosineSchedule(num_timesteps=0), "num_timesteps=0"),
+    (lambda: CosineSchedule(log_snr_shift=float("inf")), "log_snr_shift=inf"),
     (lambda: DiscreteSchedule(spacing="even"), "spacing='even'"),
     (lambda: CosineSchedule().sampling_log_snrs(0), "num_steps=0"),
     (lambda: DiscreteSchedule(num_timesteps=10).sampling_log_snrs(11), "num_steps=11"),

@@ -106,6 +106,8 @@ def test_the_options_cover_deepfloyd_if_exactly():
     (dict(self_attention=False, text_dim=0, text_pool="none"), "self_attention"),
     (dict(norm_groups=3), "norm_groups"),
     (dict(head_dim=5), "head_dim"),
+    (dict(head_dim=0), "head_dim=0 must be 1 or more"),
+    (dict(channels=(8, 0)), "channels="),
     (dict(pool_heads=5), "pool_heads"),
   ],
 )

@@ -130,6 +130,7 @@ def test_wrong_number_of_frames_names_the_numbers_that_work():
   [
     (dict(factors=(3,)), "factors"),
     (dict(factors=(2,), attention_depth=-1), "attention_depth"),
+    (dict(factors=(2,), head_dim=0), "head_dim"),
     (dict(factors=(2, 2)), "factors"),
   ],
 )
