@@ -140,13 +140,15 @@ def main(command: str):
   windows = {"window": _BASE_WINDOW.value}
   windows["stride"] = stride(base.sampling, _BASE_WINDOW.value, _BASE_STRIDE.value)
   sampling = changed(base.sampling, shared | windows | {"num_steps": _STEPS.value})
-  check_prompts(prompts, length)
-  in_windows(base, sampling, prompts, length, long=command != "generate")
   ssr_sampling = None
   if _SSR_WORKDIR.value is not None:
     windows = {"window": _WINDOW.value}
     windows["stride"] = stride(high.sampling, _WINDOW.value, _STRIDE.value)
     ssr_sampling = changed(high.sampling, shared | windows | {"num_steps": _SSR_STEPS.value})
+  # The cascade asks the same, but with its weights in memory.
+  check_prompts(prompts, length)
+  in_windows(base, sampling, prompts, length, long=command != "generate")
+  if ssr_sampling is not None:
     in_windows(high, ssr_sampling, prompts, length)
   fps = _FPS.value or base.data.fps
   cascade = Cascade.restore(
@@ -197,16 +199,11 @@ def main(command: str):
 
 
 def experiments():
-  """Those of the base and of what makes the last resolution, super-resolution if there is one; what else is read must go with it."""
+  """Those of the base and of what makes the last resolution, super-resolution if there is one; a style must fit the base."""
   from lumiere.cascade import check_style
   from lumiere.training import checkpoints
 
   base, _ = checkpoints.load_experiment(_WORKDIR.value, _STEP.value, ("stunet",))
-  if base.text is not None and base.text.encoder is None and _TEXT_ENCODER.value is None:
-    raise ValueError(
-      "--text_encoder is missing: this base takes the states of a pretrained text encoder; give one that "
-      "lumiere.interop.convert wrote"
-    )
   if _STYLE.value is not None:
     check_style(base, _STYLE.value)
   if _SSR_WORKDIR.value is None:

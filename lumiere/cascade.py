@@ -86,12 +86,18 @@ class Cascade:
 
     Raises:
       CheckpointError: if one is missing, unreadable or of another stage.
-      ValueError: if the two do not fit together.
+      ValueError: if the two do not fit together, or a text encoder is missing or not wanted.
     """
     # What does not fit is said before weights are read, which takes minutes at the paper's size.
     experiment, _ = checkpoints.load_experiment(base, base_step, ("stunet",))
     text = experiment.text
-    if text_encoder is not None and (text is None or text.encoder is not None):
+    takes_states = text is not None and text.encoder is None
+    if takes_states and text_encoder is None:
+      raise ValueError(
+        f"text_encoder is missing: {base} takes the states of a pretrained text encoder; give one that "
+        "lumiere.interop.convert wrote"
+      )
+    if text_encoder is not None and not takes_states:
       raise ValueError(f"text_encoder={text_encoder} is not wanted: {base} reads prompts itself")
     if ssr is not None:
       above, _ = checkpoints.load_experiment(ssr, ssr_step, ("ssr",))

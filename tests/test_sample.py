@@ -201,7 +201,7 @@ def test_what_cannot_be_made_is_said_before_weights_are_read(
     (["animate", *common, image, "--num_frames=7"], ("num_frames=7", "6 or 8")),
     ([prompt, out, *models, "--base_window=3"], ("window=3", "2 or 4")),
     ([prompt, out, models[0], f"--ssr_workdir={other_ssr}"], ("8x8", "16x16 to 64x64")),
-    ([prompt, out, f"--workdir={other_text}"], ("--text_encoder is missing",)),
+    ([prompt, out, f"--workdir={other_text}"], ("text_encoder is missing", "text")),
     ([*common, f"--text_encoder={tmp_path}"], ("text_encoder", "not wanted")),
   )  # fmt: skip
   for arguments, words in cases:
