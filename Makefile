@@ -43,7 +43,7 @@ test-parity: install
 # With the TPU compiler, which asks for no TPU.
 test-plan: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plan]'
-	$(BIN)/python -m pytest tests/lumiere/training/test_plan.py
+	$(BIN)/python -m pytest tests/lumiere/planning
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -128,9 +128,9 @@ def main(command: str):
   from tqdm import tqdm
 
   from lumiere import Cascade
-  from lumiere.applications.prompts import check_prompts, in_one_line
-  from lumiere.applications.windows import in_windows
   from lumiere.data import frames
+  from lumiere.sampling.prompts import check_prompts, in_one_line
+  from lumiere.sampling.windows import in_windows
 
   mesh = device_mesh()
   base, high = experiments()
@@ -200,8 +200,8 @@ def main(command: str):
 
 def experiments():
   """Those of the base and of what makes the last resolution, super-resolution if there is one; a style must fit the base."""
-  from lumiere.cascade import check_style
-  from lumiere.training import checkpoints
+  from lumiere import checkpoints
+  from lumiere.sampling.cascade import check_style
 
   base, _ = checkpoints.load_experiment(_WORKDIR.value, _STEP.value, ("stunet",))
   if _STYLE.value is not None:
@@ -213,9 +213,9 @@ def experiments():
 
 def maker(command: str, base, high):
   """(what makes the videos of a command, `(cascade, prompts, **options) -> videos`; their frames). Reads and checks its files."""
-  from lumiere.applications import given as givens
-  from lumiere.cascade import check_conditional
   from lumiere.data import frames
+  from lumiere.sampling import given as givens
+  from lumiere.sampling.cascade import check_conditional
 
   size, fps = high.data.resolution, base.data.fps
   count = base.data.num_frames if _NUM_FRAMES.value is None else _NUM_FRAMES.value
@@ -338,7 +338,7 @@ def device_mesh():
   import jax
 
   from lumiere.experiment import MeshConfig
-  from lumiere.training.mesh import make_mesh
+  from lumiere.mesh import make_mesh
 
   shape = {"--data": _DATA.value, "--fsdp": _FSDP.value, "--frames": _FRAMES.value}
   if min(shape.values()) < 1:
@@ -353,7 +353,7 @@ def device_mesh():
 
 def read_prompts() -> list:
   """The prompts of both flags; raises ValueError if there is none."""
-  from lumiere.applications import prompts as timed
+  from lumiere.sampling import prompts as timed
 
   prompts = list(_PROMPT.value)
   if _PROMPTS_FILE.value is not None:

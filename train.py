@@ -20,7 +20,8 @@ processes.define_flags()
 def main():
   """Reads the flags and trains."""
   # Imported after the flags are parsed, so that a wrong one is reported at once.
-  from lumiere.training import checkpoints, loop
+  from lumiere import checkpoints
+  from lumiere.training import loop
 
   if _CONFIG.value is None:
     raise ValueError(

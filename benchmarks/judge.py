@@ -77,7 +77,7 @@ def judge(cascade, num_judged: int, num_refined: int, out: pathlib.Path) -> dict
 
 def upscale(cascade, low_res, captions, sampling):
   """Super-resolution with the same keys whatever the settings."""
-  from lumiere.cascade import example_keys
+  from lumiere.sampling.cascade import example_keys
 
   parts = []
   for first in range(0, len(low_res), BATCH):

@@ -35,8 +35,9 @@ def main():
   """Compiles, measures and prints."""
   import jax
 
-  from lumiere.training import checkpoints, dry_steps, plan
-  from lumiere.training import mesh as meshes
+  from lumiere import checkpoints
+  from lumiere import mesh as meshes
+  from lumiere.planning import dry_steps, plan
   from lumiere.training.flops import PEAK_FLOPS
 
   if _CONFIG.value is None:

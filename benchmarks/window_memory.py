@@ -68,9 +68,9 @@ def measure(num_frames: int) -> dict[str, int]:
   import jax.numpy as jnp
 
   from lumiere import weights
-  from lumiere.cascade import example_keys
   from lumiere.experiment import Experiment
-  from lumiere.generation import Generator
+  from lumiere.sampling.cascade import example_keys
+  from lumiere.sampling.generator import Generator
   from lumiere.training.stages import Stage
 
   experiment = Experiment.from_config(_CONFIG.value)

@@ -49,7 +49,7 @@ def get_config() -> ConfigDict:
     resolution=128,  # paper
     fps=16.0,  # paper
     data_dir="data",
-    embeddings="embeddings",  # yours: lumiere.text.embed writes them
+    embeddings="embeddings",  # yours: lumiere.embed writes them
     folder="videos",  # yours
     video_folder=dict(num_frames=80, resolution=128),
     num_workers=16,

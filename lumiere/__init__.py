@@ -4,6 +4,6 @@ from etils import epy
 
 # Lazily, so that a command line can check its flags before JAX is imported.
 with epy.lazy_api_imports(globals()):
-  from lumiere.cascade import Cascade
+  from lumiere.sampling.cascade import Cascade
 
 __all__ = ["Cascade"]

@@ -16,8 +16,8 @@ from diffusion.objective import Objective
 from diffusion.samplers import make_sampler
 from diffusion.schedule import make_schedule
 from diffusion.thresholding import make_threshold
-from lumiere.applications.masks import CHANNELS, MaskConfig
 from lumiere.fields import above, at_least, between, from_mapping, named, one_of
+from lumiere.masks import CHANNELS, MaskConfig
 from lumiere.text.t5 import T5Config
 from lumiere.text.tokenize import VOCAB_SIZE
 from stunet.image_unet import ImageUNetConfig
@@ -36,7 +36,7 @@ class DataConfig:
     resolution: height and width of what the network generates, in pixels.
     fps: frames per second of the clips.
     data_dir: where prepared datasets are kept.
-    embeddings: folder of the captions' states, as `lumiere.text.embed` writes them; empty for none.
+    embeddings: folder of the captions' states, as `lumiere.embed` writes them; empty for none.
     folder: video_folder: the folder of videos and captions.
     moving_shapes: further settings of that dataset's builder, `MovingShapesConfig`.
     video_folder: further settings of that one's, `VideoFolderConfig`; clips are stored in these frames and pixels.

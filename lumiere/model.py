@@ -125,6 +125,15 @@ def _abstract(remat_levels: tuple[int, ...], *what):
   return weights.split(nnx.eval_shape(lambda: _build(*what, weights.Seeds(0))))
 
 
+def image_prefixes(experiment: Experiment) -> dict[tuple[str, ...], tuple[str, ...]]:
+  """Where the weights of an image stage lie in the video stage that inflates it: {prefix there: prefix here}."""
+  inner = ("network", "unet") if experiment.is_super_resolution else ("network",)
+  prefixes = {inner: (*inner, "image")}
+  if experiment.text and experiment.text.encoder:
+    prefixes[("text_encoder",)] = ("text_encoder",)
+  return prefixes
+
+
 def drop_text(conditioning: Conditioning, dropped: Bool[Array, " b"]) -> dict[str, Array]:
   """Takes the caption from the examples where `dropped`.
 

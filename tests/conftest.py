@@ -43,12 +43,12 @@ def pytest_configure(config):
   import orbax.checkpoint  # noqa: F401
   import tensorflow_datasets  # noqa: F401
 
-  config.pluginmanager.import_plugin("tests.lumiere.training.runs")
+  config.pluginmanager.import_plugin("tests.lumiere.runs")
 
 
 def pytest_collection_modifyitems(items):
   """What takes longest first: no worker is to be left with it at the end, or to wait for what another one trains."""
-  first = ("test_processes", "/training/", "notebooks")
+  first = ("test_processes", "/training/", "test_mesh", "notebooks")
   items.sort(key=lambda item: [part not in item.nodeid for part in first])
 
 

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from configs import stunet_if
-from lumiere import weights
+from lumiere import checkpoints, weights
 from lumiere.experiment import Experiment, SuperResolutionConfig
 from lumiere.interop import architectures, convert
 from lumiere.model import abstract_model
-from lumiere.training import checkpoints
 
 CONFIGS = sorted(
   path.stem

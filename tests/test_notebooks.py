@@ -10,7 +10,7 @@ OUT = %r
 """
 # Networks, batches and videos of the other trainings in the tests, whose programs are there already.
 SMALL = """
-  from tests.lumiere.training.experiments import micro_config
+  from tests.lumiere.experiments import micro_config
   config = micro_config(stage, out / "data", out / PARENTS[stage] if stage in PARENTS else "")
   config.train.num_steps = 1
 """

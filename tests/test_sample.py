@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lumiere import checkpoints
 from lumiere.data import frames
-from lumiere.training import checkpoints
 from tests.command_line import assert_one_line, run
 
 PROMPT = "a red circle rests on black"

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from lumiere.training import checkpoints
+from lumiere import checkpoints
 from tests.command_line import assert_one_line, run
 
 

@@ -3,7 +3,7 @@
     FOLDER/null.npz                states of the empty caption
     FOLDER/SPLIT/00000.npz ...     states of ROWS examples each, in the order of the source, float16
 
-`lumiere.text.embed` writes them, `WithText` reads them: an example then brings `text` and `text_mask` instead of tokens.
+`lumiere.embed` writes them, `WithText` reads them: an example then brings `text` and `text_mask` instead of tokens.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ class WithText(Sequence):
     for path in (self.folder.parent / "null.npz", shard_path(self.folder, len(self.source) - 1)):
       if not path.is_file():
         raise ValueError(
-          f"config.data.embeddings: {path} is missing; python -m lumiere.text.embed writes or completes it"
+          f"config.data.embeddings: {path} is missing; python -m lumiere.embed writes or completes it"
         )
 
   def __len__(self) -> int:

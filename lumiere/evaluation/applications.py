@@ -10,15 +10,15 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from lumiere.applications import given as givens
-from lumiere.applications.given import Given
-from lumiere.cascade import Cascade
 from lumiere.data import frames, sources
 from lumiere.data.moving_shapes.captions import parse
 from lumiere.data.moving_shapes.scene import family
 from lumiere.evaluation import moving_shapes
 from lumiere.evaluation.seams import frame_change, seam_score
 from lumiere.evaluation.tracking import track
+from lumiere.sampling import given as givens
+from lumiere.sampling.cascade import Cascade
+from lumiere.sampling.given import Given
 from multidiffusion.windows import plan_windows
 
 BATCH = 8

@@ -23,7 +23,7 @@ import yaml
 from absl import flags
 from flax import traverse_util
 
-from lumiere import cli, weights
+from lumiere import checkpoints, cli, pretrained_text, weights
 from lumiere.experiment import (
   STAGES,
   DataConfig,
@@ -36,8 +36,7 @@ from lumiere.experiment import (
 )
 from lumiere.interop import architectures, mapping, names, tensors, text
 from lumiere.model import abstract_model
-from lumiere.text import encoders, glide
-from lumiere.training import checkpoints
+from lumiere.text import glide
 from stunet.image_unet import ImageUNetConfig
 
 MAX_TEXT_LENGTH = 77  # DeepFloyd IF, and CLIP
@@ -183,9 +182,9 @@ def _convert_published(source: pathlib.Path, out: pathlib.Path, architecture: st
     if config is None or not has_bpe:
       return fitted
     encoder = mapping.fit(
-      weights.split(encoders.abstract(config))[1], found, text.glide(config), {text.GLIDE_NETWORK: ""}
+      weights.split(pretrained_text.abstract(config))[1], found, text.glide(config), {text.GLIDE_NETWORK: ""}
     )  # fmt: skip
-    encoders.save(out / "text_encoder", config, encoder.weights)
+    pretrained_text.save(out / "text_encoder", config, encoder.weights)
   for path in bpe:
     shutil.copy(path, out / "text_encoder" / path.name)
   return mapping.merge(fitted, encoder, "text_encoder")
@@ -203,11 +202,11 @@ def _convert_t5(folder: pathlib.Path, config: dict, out: pathlib.Path) -> mappin
   )  # fmt: skip
   if tokenizer is None and encoder.vocab_size != 384:
     raise ValueError(f"{folder / 'spiece.model'} is missing: it cuts captions into tokens")
-  abstract = encoders.abstract(encoder)
+  abstract = pretrained_text.abstract(encoder)
   print(f"{folder}: a T5 encoder of {encoder.num_layers} layers, {encoder.d_model} wide")
   with tensors.open_tensors(tensors.find_weights(folder)) as found:
     fitted = mapping.fit(weights.split(abstract)[1], found, text.t5(encoder), text.T5_UNUSED)
-    encoders.save(out, encoder, fitted.weights)
+    pretrained_text.save(out, encoder, fitted.weights)
   if tokenizer is not None:
     shutil.copy(tokenizer, out / "spiece.model")
   return fitted

@@ -19,16 +19,16 @@ from etils import epath
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from lumiere import processes, weights
+from lumiere import checkpoints, processes, weights
+from lumiere import mesh as meshes
 from lumiere.data import loader, sources
 from lumiere.experiment import Experiment
-from lumiere.generation import Generator
-from lumiere.model import abstract_model
-from lumiere.training import checkpoints, flops, metrics, samples
-from lumiere.training import mesh as meshes
+from lumiere.model import abstract_model, image_prefixes
+from lumiere.sampling.generator import Generator
+from lumiere.state import init_state
+from lumiere.training import flops, metrics, samples
 from lumiere.training.optimizers import make_optimizer
 from lumiere.training.stages import Stage
-from lumiere.training.state import init_state
 from lumiere.training.step import make_eval_step, make_train_step
 from lumiere.training.throughput import Throughput
 
@@ -217,7 +217,7 @@ def initial_weights(stage: Stage, warm_start: checkpoints.Trained | None, mesh: 
       weights.merge(abstract_frozen, warm_start.frozen),
     )
   frozen = abstract_frozen
-  for source, target in stage.image_prefixes.items():
+  for source, target in image_prefixes(stage.experiment).items():
     tree = warm_start.params
     for name in source:
       tree = tree[name]

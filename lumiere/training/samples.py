@@ -7,9 +7,10 @@ import numpy as np
 from clu import metric_writers
 from etils import epath
 
-from lumiere import cascade, processes
+from lumiere import processes
 from lumiere.data import frames, loader, sources
-from lumiere.generation import Generator
+from lumiere.sampling import cascade
+from lumiere.sampling.generator import Generator
 from lumiere.training.stages import Stage
 
 

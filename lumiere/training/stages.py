@@ -15,8 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lumiere import weights
-from lumiere.applications import masks
+from lumiere import masks, weights
 from lumiere.experiment import Experiment
 from lumiere.model import Model, build_model, drop_text
 from ssr.augmentation import augment, degrade, upsample
@@ -32,15 +31,6 @@ class Stage:
   def parent(self) -> str | None:
     """The stage whose network this one inflates, or None."""
     return {"stunet": "t2i", "ssr": "ssr_image"}.get(self.experiment.stage)
-
-  @property
-  def image_prefixes(self) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """Where the parent's weights go: prefix in the parent's tree -> prefix in this stage's."""
-    inner = ("network", "unet") if self.experiment.is_super_resolution else ("network",)
-    prefixes = {inner: (*inner, "image")}
-    if self.experiment.text and self.experiment.text.encoder:
-      prefixes[("text_encoder",)] = ("text_encoder",)
-    return prefixes
 
   def build(self) -> Model:
     """The freshly initialised model."""
@@ -77,7 +67,7 @@ class Stage:
     if experiment.text:
       if experiment.text.null == "empty" and "null_text" not in conditioning:
         raise ValueError(
-          "config.data.embeddings is empty: text.null='empty' needs the states of the empty caption, which lumiere.text.embed writes"
+          "config.data.embeddings is empty: text.null='empty' needs the states of the empty caption, which lumiere.embed writes"
         )
       dropped = jax.random.bernoulli(text_key, experiment.text.drop_rate, (len(x),))
       conditioning = drop_text(conditioning, dropped)

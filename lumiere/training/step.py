@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from lumiere.state import TrainState
 from lumiere.training.metrics import StepMetrics
 from lumiere.training.stages import Stage
-from lumiere.training.state import TrainState
 from lumiere.weights import Weights
 
 Rebuild = Callable[[Weights, Weights], object]

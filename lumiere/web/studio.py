@@ -13,9 +13,9 @@ from etils import epath
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from lumiere.applications.given import check_same_size, fit_video
-from lumiere.cascade import Cascade
 from lumiere.data import frames
+from lumiere.sampling.cascade import Cascade
+from lumiere.sampling.given import check_same_size, fit_video
 
 MAX_UPLOAD = 10 * 2**20
 MAX_PIXELS = 16_000_000

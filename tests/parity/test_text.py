@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch", reason="make test-parity installs it")
 transformers = pytest.importorskip("transformers", reason="make test-parity installs it")
 
 from lumiere.interop import convert  # noqa: E402
+from lumiere.pretrained_text import TextEncoder  # noqa: E402
 from lumiere.text import glide  # noqa: E402
-from lumiere.text.encoders import TextEncoder  # noqa: E402
 
 
 @pytest.mark.parametrize("seed", range(4))

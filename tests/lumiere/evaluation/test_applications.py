@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from lumiere.cascade import Cascade
 from lumiere.data import frames
 from lumiere.data.moving_shapes import render
 from lumiere.data.moving_shapes.scene import Scene, Thing
 from lumiere.evaluation import applications
 from lumiere.evaluation.applications import Clips
 from lumiere.evaluation.tracking import track
+from lumiere.sampling.cascade import Cascade
 
 SIZE = 64
 

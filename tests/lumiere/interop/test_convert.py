@@ -12,13 +12,12 @@ from safetensors.numpy import load_file, save_file
 
 from diffusion.guidance import classifier_free
 from diffusion.samplers import denoise_step
-from lumiere import weights
+from lumiere import checkpoints, weights
+from lumiere import mesh as meshes
 from lumiere.experiment import DiffusionConfig, SamplingConfig
 from lumiere.interop import architectures, convert
 from lumiere.model import abstract_model, unconditional
-from lumiere.text.encoders import TextEncoder
-from lumiere.training import checkpoints
-from lumiere.training import mesh as meshes
+from lumiere.pretrained_text import TextEncoder
 from lumiere.training.stages import Stage
 from stunet.stunet import TemporalConfig
 from tests.lumiere.interop.published import (

@@ -11,11 +11,10 @@ import yaml
 from flax import nnx
 from safetensors.numpy import save_file
 
-from lumiere import weights
+from lumiere import checkpoints, weights
 from lumiere.experiment import SamplingConfig
 from lumiere.interop import architectures, convert
 from lumiere.model import unconditional
-from lumiere.training import checkpoints
 from stunet.image_unet import ImageUNet
 from stunet.inflation import inflate
 from stunet.stunet import TemporalConfig

@@ -7,12 +7,12 @@ import pytest
 from safetensors.numpy import save_file
 
 from configs import stunet_if
-from lumiere import Cascade
+from lumiere import Cascade, checkpoints
 from lumiere.data import embeddings
+from lumiere.embed import embed
 from lumiere.interop import convert
-from lumiere.text.embed import embed
-from lumiere.text.encoders import TextEncoder
-from lumiere.training import checkpoints, loop
+from lumiere.pretrained_text import TextEncoder
+from lumiere.training import loop
 from tests.lumiere.interop.published import GOLDEN, IF_I, write_unet
 
 

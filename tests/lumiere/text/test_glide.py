@@ -13,8 +13,9 @@ from flax import nnx
 from safetensors.numpy import save_file
 from scipy.special import erf, softmax
 
+from lumiere import pretrained_text
 from lumiere.interop import architectures, convert
-from lumiere.text import encoders, glide
+from lumiere.text import glide
 from lumiere.text.glide import GlideTextConfig
 from tests.lumiere.interop.published import GLIDE, GOLDEN, draw
 
@@ -76,11 +77,11 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_a_glide_file_gives_two_networks(folder, monkeypatch):
-  monkeypatch.setattr(encoders, "load_tokenizer", lambda *_: None)
+  monkeypatch.setattr(pretrained_text, "load_tokenizer", lambda *_: None)
   fitted = convert.convert(folder / "base.safetensors", folder / "run", "glide_base")
   assert not fitted.unused
   assert {path.name for path in (folder / "run" / "text_encoder").iterdir()} >= set(glide.FILES)
-  encoder = encoders.TextEncoder.restore(folder / "run" / "text_encoder", SMALL.length)
+  encoder = pretrained_text.TextEncoder.restore(folder / "run" / "text_encoder", SMALL.length)
   rng = np.random.default_rng(0)
   tokens = rng.integers(0, 20, (3, 7)).astype(np.int32)
   mask = np.arange(7)[None] < np.array([[7], [3], [0]])
@@ -100,7 +101,7 @@ def test_without_its_pieces_the_text_encoder_is_reported_as_unused(folder):
 
 def test_another_number_of_places_is_refused(tmp_path):
   with pytest.raises(ValueError, match="max_length=8 must be 7"):
-    encoders.load_tokenizer(epath.Path(tmp_path), SMALL, 8)
+    pretrained_text.load_tokenizer(epath.Path(tmp_path), SMALL, 8)
 
 
 def test_padding_takes_part():

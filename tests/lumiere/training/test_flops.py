@@ -8,7 +8,7 @@ import pytest
 
 from lumiere.training import flops
 from lumiere.training.stages import Stage
-from tests.lumiere.training.experiments import micro
+from tests.lumiere.experiments import micro
 
 
 def counted(function, *shapes):

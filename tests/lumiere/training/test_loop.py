@@ -8,12 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from lumiere import weights
+from lumiere import checkpoints, weights
 from lumiere.data import sources
 from lumiere.experiment import Experiment
-from lumiere.training import checkpoints, loop
+from lumiere.training import loop
+from tests.lumiere.experiments import micro, micro_config
 from tests.lumiere.training import apart
-from tests.lumiere.training.experiments import micro, micro_config
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import pytest
 
+from lumiere import checkpoints
 from lumiere.experiment import Experiment
-from lumiere.training import checkpoints, loop
+from lumiere.training import loop
+from tests.lumiere.experiments import micro_config, on_folder
 from tests.lumiere.training import apart
-from tests.lumiere.training.experiments import micro_config, on_folder
 
 STEPS = 6
 

@@ -9,10 +9,10 @@ import pytest
 from lumiere import weights
 from lumiere.experiment import Experiment
 from lumiere.model import abstract_model
+from lumiere.state import init_state
 from lumiere.training.stages import Stage
-from lumiere.training.state import init_state
 from lumiere.training.step import make_train_step
-from tests.lumiere.training.experiments import micro_config
+from tests.lumiere.experiments import micro_config
 
 
 @functools.cache

@@ -10,16 +10,16 @@ import numpy as np
 import optax
 import pytest
 
+from lumiere import mesh as meshes
 from lumiere import weights
 from lumiere.experiment import Experiment, MeshConfig
-from lumiere.generation import Generator
 from lumiere.model import abstract_model
-from lumiere.training import mesh as meshes
+from lumiere.sampling.generator import Generator
+from lumiere.state import TrainState, init_state
 from lumiere.training.stages import Stage
-from lumiere.training.state import TrainState, init_state
 from lumiere.training.step import make_train_step
 from stunet import layout
-from tests.lumiere.training.experiments import micro, micro_config
+from tests.lumiere.experiments import micro, micro_config
 from tests.stunet.networks import random_weights
 
 FSDP = MeshConfig(fsdp=8)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lumiere.applications import prompts
+from lumiere.sampling import prompts
 from multidiffusion.windows import plan_windows
 
 

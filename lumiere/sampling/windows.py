@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lumiere.applications.prompts import Prompt, of_windows, timed
 from lumiere.experiment import Experiment, SamplingConfig
-from lumiere.generation import Generator, check_length
+from lumiere.sampling.generator import Generator, check_length
+from lumiere.sampling.prompts import Prompt, of_windows, timed
 from multidiffusion.windows import plan_windows
 
 

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from lumiere.applications.windows import in_windows
-from tests.lumiere.training.experiments import micro
+from lumiere.sampling.windows import in_windows
+from tests.lumiere.experiments import micro
 
 CHANGING = {0: "a red circle rests on black", 8: "a blue square rests on black"}
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from lumiere.applications import masks
+from lumiere import masks
 from lumiere.data import frames
-from lumiere.generation import Known
+from lumiere.sampling.generator import Known
 
 
 @dataclasses.dataclass(frozen=True)

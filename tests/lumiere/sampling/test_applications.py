@@ -7,8 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from lumiere import Cascade
-from lumiere.training import checkpoints
+from lumiere import Cascade, checkpoints
 
 PROMPTS = ["a red circle rests on black", "a white square spins clockwise fast on navy"]
 RNG = np.random.default_rng(0)

@@ -19,13 +19,12 @@ from etils import epath
 from flax import nnx
 from jaxtyping import Array
 
-from lumiere import weights
+from lumiere import checkpoints, weights
+from lumiere import mesh as meshes
 from lumiere.experiment import MeshConfig
 from lumiere.text.glide import GlideTextConfig, GlideTextEncoder, GlideTokenizer
 from lumiere.text.t5 import T5Config, T5Encoder
 from lumiere.text.tokenize import ByteTokenizer, SentencePieceTokenizer
-from lumiere.training import checkpoints
-from lumiere.training import mesh as meshes
 from stunet import layout
 
 KINDS = {"t5": (T5Config, T5Encoder), "glide": (GlideTextConfig, GlideTextEncoder)}

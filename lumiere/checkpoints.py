@@ -19,11 +19,11 @@ from absl import logging
 from etils import epath
 from flax import nnx
 
+from lumiere import mesh as meshes
 from lumiere import processes, weights
 from lumiere.experiment import STAGES, Experiment
 from lumiere.model import abstract_model
-from lumiere.training import mesh as meshes
-from lumiere.training.state import TrainState
+from lumiere.state import TrainState
 
 PARTS = ("params", "ema", "opt_state")
 

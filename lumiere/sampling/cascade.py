@@ -14,16 +14,16 @@ import numpy as np
 from etils import epath
 from jaxtyping import ArrayLike, Bool, Float, Key, UInt8
 
-from lumiere.applications import given as givens
-from lumiere.applications.given import Given
-from lumiere.applications.prompts import Prompt, check_prompts
-from lumiere.applications.windows import condition, in_windows
+from lumiere import checkpoints
+from lumiere import mesh as meshes
 from lumiere.data import frames
 from lumiere.experiment import Experiment, SamplingConfig
-from lumiere.generation import Generator, Progress, Start
-from lumiere.text.encoders import TextEncoder
-from lumiere.training import checkpoints
-from lumiere.training import mesh as meshes
+from lumiere.pretrained_text import TextEncoder
+from lumiere.sampling import given as givens
+from lumiere.sampling.generator import Generator, Progress, Start
+from lumiere.sampling.given import Given
+from lumiere.sampling.prompts import Prompt, check_prompts
+from lumiere.sampling.windows import condition, in_windows
 
 Image = UInt8[np.ndarray, "_h _w 3"]
 Video = UInt8[np.ndarray, "_t _h _w 3"]
@@ -81,7 +81,7 @@ class Cascade:
       base_step: checkpoint of the base; None is the newest.
       ssr_step: checkpoint of the super-resolution model.
       text_encoder: folder of a pretrained text encoder, for models that have none of their own.
-      mesh: devices that share the weights, one of `lumiere.training.mesh.make_mesh`; sample under `jax.set_mesh` of it.
+      mesh: devices that share the weights, one of `lumiere.mesh.make_mesh`; sample under `jax.set_mesh` of it.
         None is one device.
 
     Raises:

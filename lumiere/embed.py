@@ -1,6 +1,6 @@
 """Computes the states of a dataset's captions once, so that training does not run the text encoder.
 
-python -m lumiere.text.embed --config=configs/stunet_if.py --text_encoder=runs/t5_xxl --out=embeddings/mine
+python -m lumiere.embed --config=configs/stunet_if.py --text_encoder=runs/t5_xxl --out=embeddings/mine
 
 Then train with --config.data.embeddings=embeddings/mine. What is there is not computed again: a run that was stopped goes
 on. Several processes share the work.
@@ -23,8 +23,8 @@ def main():
   for name, value in (("config", flags.FLAGS.config), ("text_encoder", flags.FLAGS.text_encoder), ("out", flags.FLAGS.out)):  # fmt: skip
     if value is None:
       raise ValueError(f"--{name} is missing")
-  from lumiere.text.encoders import TextEncoder
-  from lumiere.training import checkpoints
+  from lumiere import checkpoints
+  from lumiere.pretrained_text import TextEncoder
 
   experiment = checkpoints.read_experiment(flags.FLAGS.config)
   if experiment.text is None or experiment.text.encoder is not None:

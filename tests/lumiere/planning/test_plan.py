@@ -6,8 +6,8 @@ import functools
 import pytest
 
 from lumiere.experiment import Experiment, MeshConfig
-from lumiere.training import plan
-from tests.lumiere.training.experiments import micro_config
+from lumiere.planning import plan
+from tests.lumiere.experiments import micro_config
 
 
 def micro(stage="t2i", **mesh) -> Experiment:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lumiere.applications import given
+from lumiere.sampling import given
 
 RNG = np.random.default_rng(0)
 

@@ -1,6 +1,6 @@
 """What a config costs on a TPU slice that is not at hand: does it fit, how fast is it, how many chip-hours.
 
-python -m lumiere.training.plan --config=configs/stunet_base.py --topology=v5p:4x4x4
+python -m lumiere.planning.plan --config=configs/stunet_base.py --topology=v5p:4x4x4
 
 compiles the very step that `train.py` runs, with the TPU compiler and for that slice (package libtpu; no TPU is needed), and
 reports what the compiler says of it. `--step=sample` plans a step of the sampler instead. `--cost=abstract` asks no
@@ -21,9 +21,9 @@ from jax.sharding import AxisType, Mesh
 from ml_collections import config_flags
 
 from lumiere import cli
+from lumiere import mesh as meshes
 from lumiere.experiment import Experiment
-from lumiere.training import dry_steps, programs, records
-from lumiere.training import mesh as meshes
+from lumiere.planning import dry_steps, programs, records
 from stunet import layout
 
 GIB = 2**30
@@ -260,7 +260,7 @@ def _compile(plan: Plan, lowered, tracing: float):
 
 def main():
   """Reads the flags and prints the plan."""
-  from lumiere.training import checkpoints
+  from lumiere import checkpoints
 
   values = flags.FLAGS
   if values.config is None:

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from lumiere.applications import masks
-from lumiere.applications.masks import MaskConfig
+from lumiere import masks
+from lumiere.masks import MaskConfig
 
 T, H, W = 6, 12, 16
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from lumiere.training.activations import peak_bytes
+from lumiere.planning.activations import peak_bytes
 
 BYTES = 2 * 8 * 8 * 4
 

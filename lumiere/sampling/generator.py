@@ -23,14 +23,13 @@ from diffusion.known import keep_known
 from diffusion.samplers import State, denoise_step, draw_noise
 from diffusion.schedule import alpha_sigma
 from lumiere import weights
-from lumiere.applications.masks import shown
 from lumiere.experiment import Experiment, SamplingConfig
 from lumiere.fields import between
-from lumiere.model import Conditioning, unconditional
+from lumiere.masks import shown
+from lumiere.model import Conditioning, image_prefixes, unconditional
+from lumiere.pretrained_text import TextEncoder
 from lumiere.text import TEXT_KEYS
-from lumiere.text.encoders import TextEncoder
 from lumiere.text.tokenize import ByteTokenizer
-from lumiere.training.stages import Stage
 from lumiere.weights import Weights
 from multidiffusion.denoiser import windowed
 from multidiffusion.windows import plan_windows
@@ -224,7 +223,7 @@ class Generator:
     """
     params, frozen = self._weights
     styled = frozen
-    for source, target in Stage(self.experiment).image_prefixes.items():
+    for source, target in image_prefixes(self.experiment).items():
       styled = weights.merge(styled, functools.reduce(operator.getitem, source, image), target)
     mixed = jax.tree.map(lambda own, new: (1 - strength) * own + strength * new, frozen, styled)
     other = Generator(self.experiment, self.step, self._rebuild, params, mixed, self.text_encoder)

@@ -6,9 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from lumiere import Cascade
-from lumiere.cascade import load_generator
-from lumiere.training import checkpoints
+from lumiere import Cascade, checkpoints
+from lumiere.sampling.cascade import load_generator
 
 PROMPTS = ("a red circle rests on black", "a white square spins clockwise fast on navy")
 

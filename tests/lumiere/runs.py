@@ -9,7 +9,7 @@ import pytest
 from lumiere.data import frames
 from lumiere.data.moving_shapes import builder, render
 from lumiere.training import loop
-from tests.lumiere.training.experiments import PARENTS, micro_config, on_folder
+from tests.lumiere.experiments import PARENTS, micro_config, on_folder
 
 
 def made_once(tmp_path_factory, name: str, make):

@@ -1,6 +1,6 @@
 """What is read from the text of a compiled program."""
 
-from lumiere.training import programs
+from lumiere.planning import programs
 
 PROGRAM = """
 HloModule jit_step, is_scheduled=true

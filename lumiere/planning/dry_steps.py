@@ -9,14 +9,15 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding
 
+from lumiere import mesh as meshes
 from lumiere.experiment import Experiment
-from lumiere.generation import Generator, is_guided, windows_at_a_time
 from lumiere.model import abstract_model
-from lumiere.training import activations, flops
-from lumiere.training import mesh as meshes
+from lumiere.planning import activations
+from lumiere.sampling.generator import Generator, is_guided, windows_at_a_time
+from lumiere.state import init_state
+from lumiere.training import flops
 from lumiere.training.optimizers import make_optimizer
 from lumiere.training.stages import Stage
-from lumiere.training.state import init_state
 from lumiere.training.step import make_train_step
 from stunet import layout
 

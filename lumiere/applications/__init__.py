@@ -1,1 +1,0 @@
-"""What one conditional model is used for: animate, fill, edit, extend, restyle."""

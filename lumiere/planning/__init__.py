@@ -1,0 +1,1 @@
+"""What a config costs on machines that are not at hand."""

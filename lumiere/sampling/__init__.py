@@ -1,0 +1,1 @@
+"""From prompts, and from what is given of a clip, to videos."""
