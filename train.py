@@ -15,18 +15,20 @@ _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Where checkpoints, logs and samples go; default: runs/ and the config's name."
 )
 processes.define_flags()
+for _name in processes.FLAGS:
+  flags.declare_key_flag(_name)
 
 
 def main():
   """Reads the flags and trains."""
-  # Imported after the flags are parsed, so that a wrong one is reported at once.
-  from lumiere import checkpoints
-  from lumiere.training import loop
-
   if _CONFIG.value is None:
     raise ValueError(
       "--config is missing: give an experiment, such as --config=configs/t2i_tiny.py"
     )
+  # Imported after the flags are parsed, so that a wrong one is reported at once.
+  from lumiere import checkpoints
+  from lumiere.training import loop
+
   logging.set_verbosity(logging.INFO)
   logging.get_absl_logger().addFilter(
     lambda record: record.levelno > 20 or "orbax" not in record.pathname

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 
 from absl import app, flags, logging
 
@@ -64,8 +64,8 @@ def _check_flags(command: str, commands: Mapping[str, Command]):
 
 
 def _parse(argv, commands=None):
-  if commands and {"--help", "-help", "-h"} & set(argv):
-    print(help_text(next((word for word in argv[1:] if word in commands), None), commands))
+  if {"--help", "-help", "-h"} & set(argv):
+    print(help_text(next((word for word in argv[1:] if word in (commands or ())), None), commands))
     sys.exit(0)
   try:
     return flags.FLAGS(argv)
@@ -79,27 +79,33 @@ def _parse(argv, commands=None):
     fail(str(error))
 
 
-def help_text(command: str | None, commands: Mapping[str, Command]) -> str:
+def help_text(command: str | None, commands: Mapping[str, Command] | None = None) -> str:
   """What `--help` prints: of one command, or of the program."""
-  main = sys.modules["__main__"]
+  about = (sys.modules["__main__"].__doc__ or "").strip()
+  ours = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])}
+  if commands is None:
+    return "\n".join([about, *_flag_lines("Flags", ours)])
+  shared = ours - {name for each in commands.values() for name in each.flags}
   if command is None:
-    lines = [main.__doc__.strip() if main.__doc__ else "", "", "Commands (COMMAND --help for one):"]
+    lines = [about, "", "Commands (COMMAND --help shows the flags of one):"]
     for name, each in commands.items():
       lines += ["", f"  {name}: {each.about}", f"    {each.example}"]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_flag_lines("Flags of all commands", shared)])
   each = commands[command]
-  own = set(each.flags)
-  others = {name for other in commands.values() for name in other.flags} - own
-  ours = {flag.name for flag in flags.FLAGS.get_flags_for_module(sys.argv[0])}
   lines = [each.about, "", f"  {each.example}"]
-  for title, names in (("Its own flags", own), ("Flags of all commands", ours - own - others)):
-    lines += ["", f"{title}:"]
-    for name in sorted(names):
-      flag = flags.FLAGS[name]
-      default = "" if flag.default in (None, []) else f" (default: {flag.default})"
-      text = textwrap.fill(flag.help.split(";\n")[0] + default, 78, subsequent_indent=" " * 22)
-      lines.append(f"  {f'--{name}':<18}  {text}")
-  return "\n".join(lines)
+  lines += _flag_lines("Its own flags", set(each.flags))
+  return "\n".join([*lines, *_flag_lines("Flags of all commands", shared)])
+
+
+def _flag_lines(title: str, names: Set[str]) -> list[str]:
+  """A paragraph that explains flags."""
+  lines = ["", f"{title}:"]
+  for name in sorted(names):
+    flag = flags.FLAGS[name]
+    default = "" if flag.default in (None, []) else f" (default: {flag.default})"
+    text = textwrap.fill(flag.help.split(";\n")[0] + default, 78, subsequent_indent=" " * 22)
+    lines.append(f"  {f'--{name}':<18}  {text}")
+  return lines
 
 
 def _override_of(error: Exception, argv) -> str:

@@ -1,4 +1,4 @@
-"""Pretrained text encoders, as `lumiere.interop.convert` writes them.
+"""Pretrained text encoders, as `lumiere.convert` writes them.
 
 A folder holds all that captions need:
 
@@ -50,7 +50,7 @@ class TextEncoder:
     """Reads a converted encoder.
 
     Args:
-      folder: what `lumiere.interop.convert` wrote.
+      folder: what `lumiere.convert` wrote.
       max_length: tokens of a caption; the rest is cut off.
       dtype: of weights and computation; by default bfloat16, and float32 on a CPU.
       mesh: where weights and captions are split over `fsdp`; by default over all devices of this process.
@@ -61,7 +61,7 @@ class TextEncoder:
     folder = epath.Path(folder).resolve()
     if not (folder / "config.json").exists():
       raise ValueError(
-        f"{folder} holds no text encoder: lumiere.interop.convert makes one from a T5 folder or a GLIDE file"
+        f"{folder} holds no text encoder: lumiere.convert makes one from a T5 folder or a GLIDE file"
       )
     sizes = json.loads((folder / "config.json").read_text())
     config = KINDS[sizes.pop("kind")][0](**sizes)

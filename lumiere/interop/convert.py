@@ -1,14 +1,7 @@
-"""Public weights -> a checkpoint of ours, and back.
+"""Public weights -> a checkpoint of ours, and back: what `python -m lumiere.convert` does.
 
-python -m lumiere.interop.convert --source=IF-I-M-v1.0 --out=runs/if_m                   (a pipeline folder of diffusers)
-python -m lumiere.interop.convert --source=IF-I-M-v1.0/unet --out=runs/if_m              (its U-Net alone)
-python -m lumiere.interop.convert --source=IF-I-M-v1.0 --out=runs/if_m                   (DeepFloyd's own folder: config.yml)
-python -m lumiere.interop.convert --source=base.pt --architecture=glide_base --out=runs/glide
-python -m lumiere.interop.convert --source=t5-v1_1-xxl --out=runs/t5_xxl                 (a text encoder)
-python -m lumiere.interop.convert --source=runs/t2i --to=diffusers --out=mine            (a run of ours, back)
-
-Says what it recognised, fits every tensor by name and shape before it reads the first, and writes them one at a time: no
-more than the largest tensor is held in memory. `--report` shows the whole list.
+Every tensor is fitted by name and shape before the first is read; then they are written one at a time, so that no more
+than the largest tensor is held in memory.
 """
 
 import contextlib
@@ -20,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import yaml
-from absl import flags
 from flax import traverse_util
 
-from lumiere import checkpoints, cli, pretrained_text, weights
+from lumiere import checkpoints, pretrained_text, weights
 from lumiere.experiment import (
   STAGES,
   DataConfig,
@@ -44,25 +36,6 @@ MAX_TEXT_LENGTH = 77  # DeepFloyd IF, and CLIP
 REFUSED = {
   "label_emb.weight": "a network that is told class labels; text or nothing is what ours are told"
 }
-
-
-def main():
-  """Reads the flags."""
-  for name in ("source", "out"):
-    if not flags.FLAGS[name].value:
-      raise ValueError(f"--{name} is missing")
-  source, out = pathlib.Path(flags.FLAGS.source), pathlib.Path(flags.FLAGS.out)
-  if not source.exists():
-    raise ValueError(f"--source={source} does not exist")
-  if out.exists():
-    raise ValueError(f"--out={out} exists already: nothing is overwritten")
-  if flags.FLAGS.to == "diffusers":
-    export(source, out)
-    return
-  fitted = convert(source, out, flags.FLAGS.architecture)
-  if flags.FLAGS.report:
-    print(fitted.report())
-  print(f"{fitted.summary()}\nwritten to {out}")
 
 
 def convert(
@@ -291,14 +264,3 @@ def export(workdir: pathlib.Path, out: pathlib.Path):
     (out / name).write_text(json.dumps(content, indent=2) + "\n")
   save_file(stored, out / "unet" / "diffusion_pytorch_model.safetensors", {"format": "pt"})
   print(f"{len(stored)} tensors written to {out}")
-
-
-if __name__ == "__main__":
-  flags.DEFINE_string("source", None, "Folder or file with the weights.")
-  flags.DEFINE_string("out", None, "Folder to write; it must not be there yet.")
-  flags.DEFINE_enum("to", "lumiere", ("lumiere", "diffusers"), "What to write.")
-  flags.DEFINE_enum(
-    "architecture", None, tuple(architectures.PUBLISHED), "What a bare file of weights is."
-  )
-  flags.DEFINE_bool("report", False, "Print every tensor and where it went.")
-  cli.run(main)

@@ -95,7 +95,7 @@ class Cascade:
     if takes_states and text_encoder is None:
       raise ValueError(
         f"text_encoder is missing: {base} takes the states of a pretrained text encoder; give one that "
-        "lumiere.interop.convert wrote"
+        "lumiere.convert wrote"
       )
     if text_encoder is not None and not takes_states:
       raise ValueError(f"text_encoder={text_encoder} is not wanted: {base} reads prompts itself")

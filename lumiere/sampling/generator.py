@@ -106,7 +106,7 @@ class Generator:
       if self.text_encoder is None:
         raise ValueError(
           f"text_encoder is missing: this {self.experiment.stage} model takes the states of a pretrained text encoder; "
-          "give one that lumiere.interop.convert wrote"
+          "give one that lumiere.convert wrote"
         )
       conditioning = self.text_encoder.condition(prompts)
       if (width := conditioning["text"].shape[-1]) != self.experiment.model.text_dim:
