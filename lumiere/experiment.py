@@ -21,7 +21,7 @@ from lumiere.masks import CHANNELS, MaskConfig
 from lumiere.text.t5 import T5Config
 from lumiere.text.tokenize import VOCAB_SIZE
 from stunet.image_unet import ImageUNetConfig
-from stunet.stunet import TemporalConfig, check_num_frames
+from stunet.stunet import TemporalConfig, check_fits, check_num_frames
 
 STAGES = ("t2i", "stunet", "ssr_image", "ssr")
 
@@ -368,6 +368,7 @@ class Experiment:
         f"and {self.model.out_channels}"
       )
     if self.is_video:
+      check_fits(self.model, self.temporal)
       check_num_frames(self.data.num_frames, self.temporal.total_factor)
     elif self.data.num_frames != 1:
       raise ValueError(

@@ -235,7 +235,7 @@ def test_what_cannot_be_done_is_said(sample, models, runs, tmp_path):
     ([prompt, out, *models, "--steps=many"], ("--steps",)),
     ([prompt, out, *models, "--window=-8"], ("window=-8",)),
     ([prompt, out, *models, "--stride=0"], ("stride=0",)),
-    ([prompt, out, *models, "--guidance_scale=nan"], ("guidance_scale=nan", "0 or more")),
+    ([prompt, out, *models, "--guidance_scale=nan"], ("guidance_scale=nan", "finite number")),
     ([prompt, out, *models, "--fps=0"], ("--fps=0", "above 0")),
     ([prompt, out, *models, "--fps=nan"], ("--fps=nan", "above 0")),
     ([prompt, out, *models, "--batch_size=0"], ("--batch_size=0",)),
