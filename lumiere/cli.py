@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import inspect
+import itertools
 import pathlib
 import re
 import sys
@@ -72,7 +73,7 @@ def _parse(argv, commands=None):
   if {"--help", "-help", "-h"} & set(argv):
     print(help_text(next((word for word in argv[1:] if word in (commands or ())), None), commands))
     sys.exit(0)
-  for arg, following in zip(argv[1:], [*argv[2:], ""], strict=True):
+  for arg, following in itertools.pairwise([*argv[1:], ""]):
     name, separator, value = arg.partition("=")
     if name in ("--config", "-config") and "config" in flags.FLAGS:
       check_config_file(value if separator else following)

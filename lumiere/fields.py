@@ -102,12 +102,6 @@ def at_least(field: str, value, lowest):
     raise ValueError(f"{field}={value} must be {lowest} or more")
 
 
-def above(field: str, value, bound):
-  """Raises ValueError unless value > bound, and finite."""
-  if not bound < value < math.inf:
-    raise ValueError(f"{field}={value} must be above {bound}")
-
-
 def between(field: str, value, lowest, highest):
   """Raises ValueError unless lowest <= value <= highest."""
   if not lowest <= value <= highest:

@@ -57,7 +57,7 @@ def test_what_cannot_be_done_is_said(train, tmp_path):
     ([*tiny, "--config.optimizer.learning_rate=nan"], ("learning_rate=nan",)),
     ([*tiny, "--config.optimizer.b2=1.5"], ("config.optimizer.b2=1.5",)),
     ([*tiny, "--config.seed=-1"], ("seed=-1", "0 or more")),
-    ([*tiny, "--config.data.fps=0"], ("config.data.fps=0", "above 0")),
+    ([*tiny, "--config.data.fps=0"], ("config.data.fps=0", "between 0.1 and 1000")),
     ([*tiny, "--config.train.batch_size=8.5"], ("batch_size=8.5", "whole number")),
     ([*stunet, "--config.temporal.head_dim=7"], ("temporal.head_dim=7", "64 channels")),
     ([*tiny, "--config.data.num_workers=-1"], ("config.data.num_workers=-1",)),
