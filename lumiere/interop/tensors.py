@@ -30,7 +30,7 @@ class Tensor:
   Attributes:
     shape: its shape.
     dtype: what its numbers are in the file: "float16", or another name for a kind that no weights are of.
-    read: gives it as a numpy array, in the file's dtype.
+    read: gives it as a numpy array, in the file's dtype; float64 as float32, which networks compute in.
   """
 
   shape: tuple[int, ...]
@@ -127,6 +127,9 @@ def _indexed(path: pathlib.Path, stack: contextlib.ExitStack) -> dict[str, Tenso
 def _tensor(path: pathlib.Path, name: str, shape, dtype: str, read) -> Tensor:
   def checked() -> np.ndarray:
     numbers = read()
+    if dtype == "float64":
+      with np.errstate(over="ignore"):
+        numbers = numbers.astype(np.float32)
     # In blocks: the answer for all numbers at once would take memory too.
     flat = numbers.reshape(-1)
     if not all(np.isfinite(flat[i : i + _BLOCK]).all() for i in range(0, flat.size, _BLOCK)):

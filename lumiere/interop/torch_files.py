@@ -6,6 +6,8 @@ A file is a zip archive (torch 1.6 and later), its entries not compressed:
     NAME/data/KEY       the bytes of a storage, into which tensors are views
     NAME/byteorder      "little" or "big"; not in old files
 
+The archive has a checksum of every entry, unless torch was told to leave them out: then all are 0.
+
 A pickle can name any function to be called. Here a name is looked up in `_KNOWN`, whose functions only take notes; any
 other name becomes a `Foreign` object, which does nothing. Bytes of tensors are read one storage at a time, and compared
 with the archive's checksums.
@@ -143,6 +145,9 @@ class TorchFile:
       raise ValueError(f"{path} {_other_kind(path)}")
     with self._readable():
       self._archive = stack.enter_context(zipfile.ZipFile(path))
+      if not any(entry.CRC for entry in self._archive.infolist()):
+        for entry in self._archive.infolist():
+          entry.CRC = None  # not compared then
       names = self._archive.namelist()
       root = next((n.removesuffix("data.pkl") for n in names if n.endswith("data.pkl")), None)
       if root is None or f"{root}constants.pkl" in names:
@@ -230,7 +235,7 @@ def state_dict(file: TorchFile, name: str | None = None) -> Mapping[str, View]:
   found = dict(_state_dicts(file.content))
   if not found:
     raise ValueError(
-      f"{file.path} holds {_describe(file.content)}, no state dict: names and their tensors"
+      f"{file.path} holds {_describe(file.content)}; a state dict is needed: the names of tensors and the tensors"
     )
   if name is None and len(found) > 1:
     raise ValueError(
@@ -276,7 +281,7 @@ def _describe(content: Any) -> str:
   if isinstance(content, View):
     return "a bare tensor"
   if isinstance(content, Foreign):
-    return _FOREIGN_TENSORS.get(content.kind, f"an object of {content.kind}")
+    return _FOREIGN_TENSORS.get(content.kind, f"an object of the class {content.kind}")
   if isinstance(content, Mapping):
     return f"a dict without tensors ({', '.join(map(str, list(content)[:5])) or 'empty'})"
-  return f"a {type(content).__name__}"
+  return "nothing" if content is None else f"an object of the type {type(content).__name__}"

@@ -103,10 +103,13 @@ def read_bpe(folder: epath.PathLike) -> tuple[dict[str, int], list[tuple[str, st
     vocabulary = json.loads(texts[0])
     if not isinstance(vocabulary, dict) or {*vocabulary.values()} != {*range(len(vocabulary))}:
       raise ValueError("it must number its tokens from 0 on")
-  pairs = [tuple(line.split()) for line in texts[1].split("\n")[1:-1]]
-  for pair in pairs:
-    if len(pair) != 2 or not {*pair, "".join(pair)} <= vocabulary.keys():
-      raise ValueError(f"{epath.Path(folder) / FILES[1]}: {' '.join(pair)!r} is no pair of tokens")
+  with files.about(epath.Path(folder) / FILES[1]):
+    pairs = [tuple(line.split()) for line in texts[1].split("\n")[1:-1]]
+    if not pairs:
+      raise ValueError("it names no pairs of tokens")
+    for pair in pairs:
+      if len(pair) != 2 or not {*pair, "".join(pair)} <= vocabulary.keys():
+        raise ValueError(f"{' '.join(pair)!r} is no pair of tokens of {FILES[0]}")
   return vocabulary, pairs
 
 
