@@ -4,7 +4,7 @@ A folder holds all that captions need:
 
     config.json     kind ("t5" or "glide") and sizes
     weights/        Orbax
-    spiece.model    T5's pieces; without them tokens are bytes (ByT5)
+    spiece.model    T5's pieces; ByT5 has none, its tokens are bytes
     *.gz            GLIDE's BPE
 """
 
@@ -19,12 +19,12 @@ from etils import epath
 from flax import nnx
 from jaxtyping import Array
 
-from lumiere import checkpoints, weights
+from lumiere import checkpoints, fields, files, weights
 from lumiere import mesh as meshes
 from lumiere.experiment import MeshConfig
 from lumiere.text.glide import GlideTextConfig, GlideTextEncoder, GlideTokenizer
 from lumiere.text.t5 import T5Config, T5Encoder
-from lumiere.text.tokenize import ByteTokenizer, SentencePieceTokenizer
+from lumiere.text.tokenize import VOCAB_SIZE, ByteTokenizer, SentencePieceTokenizer
 from stunet import layout
 
 KINDS = {"t5": (T5Config, T5Encoder), "glide": (GlideTextConfig, GlideTextEncoder)}
@@ -63,8 +63,7 @@ class TextEncoder:
       raise ValueError(
         f"{folder} holds no text encoder: lumiere.convert makes one from a T5 folder or a GLIDE file"
       )
-    sizes = json.loads((folder / "config.json").read_text())
-    config = KINDS[sizes.pop("kind")][0](**sizes)
+    config = load_config(folder)
     tokenizer = load_tokenizer(folder, config, max_length)
     dtype = jnp.dtype(dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16"))
     if mesh is None:
@@ -74,7 +73,13 @@ class TextEncoder:
       lambda leaf: leaf.update(dtype=dtype),
       meshes.abstract(weights.split(abstract(config))[1], mesh),
     )
-    params = checkpoints.restore_tree(folder / "weights", target)
+    try:
+      params = checkpoints.restore_tree(folder / "weights", target)
+    except checkpoints.CheckpointError:
+      for path in (folder / "weights").glob("**/*"):
+        if path.is_file():
+          files.check_fetched(path)
+      raise
     return cls(config, tokenizer, params, dtype.type, mesh)
 
   def __call__(self, captions: Sequence[str]) -> dict[str, Array]:
@@ -106,16 +111,41 @@ def abstract(config: Config, dtype=jnp.float32) -> nnx.Module:
   return nnx.eval_shape(lambda: make(config, dtype=dtype, rngs=weights.Seeds(0)))
 
 
+def load_config(folder: epath.Path) -> Config:
+  """The config of a converted encoder; raises ValueError if it cannot be one."""
+  path = folder / "config.json"
+  sizes = files.read_json(path)
+  with files.about(path, TypeError):
+    kind = sizes.pop("kind", None)
+    fields.one_of("kind", kind, tuple(KINDS))
+    cls, _ = KINDS[kind]
+    for field in dataclasses.fields(cls):
+      if field.name in sizes and type(sizes[field.name]) is not field.type:
+        raise ValueError(
+          f"{field.name}={sizes[field.name]!r} must be of type {field.type.__name__}"
+        )
+    return cls(**sizes)
+
+
 def load_tokenizer(folder: epath.Path, config: Config, max_length: int):
-  """The tokenizer in a folder; raises ValueError if the encoder has another number of places."""
+  """The tokenizer in a folder; raises ValueError if it is not there, or is another encoder's."""
   if isinstance(config, GlideTextConfig):
     if max_length != config.length:
       raise ValueError(f"max_length={max_length} must be {config.length}, the encoder's places")
-    return GlideTokenizer(folder, max_length)
+    tokenizer = GlideTokenizer(folder, max_length)
+    if tokenizer.vocab_size != config.vocab_size:
+      raise ValueError(
+        f"{folder} has {tokenizer.vocab_size} tokens for an encoder of {config.vocab_size}: they are another encoder's"
+      )
+    return tokenizer
+  if config.vocab_size == VOCAB_SIZE:
+    return ByteTokenizer(max_length)
   pieces = folder / "spiece.model"
-  return (
-    SentencePieceTokenizer(pieces, max_length) if pieces.exists() else ByteTokenizer(max_length)
-  )
+  if not pieces.exists():
+    raise ValueError(f"{pieces} is missing: convert the encoder again, or copy it from there")
+  tokenizer = SentencePieceTokenizer(pieces, max_length)
+  tokenizer.check_fits(config.vocab_size)
+  return tokenizer
 
 
 def save(folder: epath.PathLike, config: Config, tree: weights.Weights):
