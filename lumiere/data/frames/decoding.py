@@ -101,13 +101,13 @@ def _container(file: BinaryIO, name: str) -> Iterator[Stamped]:
   with container:
     stream = _video_stream(container)
     unit, aspect = stream.time_base or Fraction(0), stream.sample_aspect_ratio
+    usual = 1 / stream.average_rate if stream.average_rate else Fraction(0)
     # Where the unit is the time of a frame, times are exact.
-    exact = stream.average_rate and unit * stream.average_rate == 1
-    rounding = 0.0 if exact else min(float(unit) / 2, _MAX_ROUNDING)
+    rounding = 0.0 if unit == usual else min(float(unit) / 2, _MAX_ROUNDING)
     lost, frame, end = [], None, -math.inf
     for frame, after_loss in _whole_frames(container, stream, lost):
       time = None if frame.pts is None else float(frame.pts * unit)
-      duration = float(max(frame.duration, 0) * unit)
+      duration = float(max(frame.duration, 0) * unit or usual)
       end = end if time is None else time + duration
       picture = functools.partial(_pixels, frame, aspect, name)
       yield Stamped(picture, time, duration, rounding, after_loss)
@@ -134,7 +134,7 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
 
 
 def _whole_frames(
-  container: av.container.InputContainer, stream: av.VideoStream, lost: list[float | None]
+  container: av.container.InputContainer, stream: av.VideoStream, lost: list[int | None]
 ) -> Iterator[tuple[av.VideoFrame, bool]]:
   """Frames that were decoded as they were meant, each with whether some are missing before it.
 
@@ -143,28 +143,41 @@ def _whole_frames(
     stream: its video.
     lost: times of what cannot be decoded, in the stream's unit, are appended here; None where they are not known.
   """
-  decoder, waiting = _decoder(stream), math.inf  # after a loss: from when on a key frame is needed
+  decoder, waiting = _decoder(stream), False  # for a key frame, after a loss
+  held = set()  # stamps of frames that the decoder has got whole and not given yet
   for packet in _packets(container, stream, lost):
-    try:
-      frames = decoder.decode(packet)
-    except av.FFmpegError:
-      frames, stamp = [], packet and packet.pts
+    decoded, stamp = _decoded(decoder, packet), None if packet is None else packet.pts
+    if decoded is None:
       lost.append(stamp)
-      waiting = min(waiting, -math.inf if stamp is None else stamp)
-    for frame in frames:
-      stamp = -math.inf if frame.pts is None else frame.pts
+      waiting = True
+    elif not waiting and stamp is not None:
+      held.add(stamp)
+    for frame in decoded or ():
+      whole = not waiting or frame.pts in held
+      held.discard(frame.pts)
       if frame.is_corrupt:
         lost.append(frame.pts)
-        waiting = min(waiting, stamp)
-      elif stamp < waiting or waiting == math.inf:
+        waiting = True
+        held.clear()
+      elif whole:
         yield frame, False
       elif frame.key_frame:
-        waiting = math.inf
+        waiting = False
         yield frame, True
 
 
+def _decoded(decoder: av.VideoCodecContext, packet: av.Packet | None) -> list[av.VideoFrame] | None:
+  """The frames that a packet completes; None if it is damaged."""
+  if packet is not None and packet.is_corrupt:
+    return None
+  try:
+    return decoder.decode(packet)
+  except av.FFmpegError:
+    return None
+
+
 def _packets(
-  container: av.container.InputContainer, stream: av.VideoStream, lost: list[float | None]
+  container: av.container.InputContainer, stream: av.VideoStream, lost: list[int | None]
 ) -> Iterator[av.Packet | None]:
   """The stream's packets, then None, which makes the decoder give its last frames."""
   try:
@@ -191,7 +204,7 @@ def _pixels(frame: av.VideoFrame, aspect: Fraction | None, name: str) -> UInt8[n
     raise UnreadableError(f"its pixels, {frame.format.name}, cannot be converted") from error
 
 
-def _damage(stream: av.VideoStream, lost: list[float | None], end: float) -> str:
+def _damage(stream: av.VideoStream, lost: list[int | None], end: float) -> str:
   """What is lost of a stream whose last frame ends at `end`; empty if nothing is."""
   unit, start, found = stream.time_base or Fraction(0), stream.start_time or 0, []
   if lost:
@@ -203,7 +216,8 @@ def _damage(stream: av.VideoStream, lost: list[float | None], end: float) -> str
     declared = float((start + stream.duration) * unit)
   elif match := re.fullmatch(r"(\d+):(\d+):(\d+\.\d+)", stream.metadata.get("DURATION", "")):
     declared = 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3])
-  if declared is not None and end + _MISSING + 2 / (stream.average_rate or 10) < declared:
+  tolerance = _MISSING + float(2 / (stream.average_rate or 10))
+  if declared is not None and -math.inf < end < declared - tolerance:
     begin = float(start * unit)
     found.append(f"it ends at {end - begin:.2f} s of {declared - begin:.2f} s")
   return "; ".join(found)

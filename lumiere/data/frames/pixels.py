@@ -4,16 +4,16 @@ from fractions import Fraction
 
 import av
 import numpy as np
-from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc
+from av.video.reformatter import Colorspace
 from jaxtyping import UInt8
 from PIL import Image
 
+from lumiere.data.frames import hdr
 from lumiere.data.frames.arrays import turn
 from lumiere.data.frames.pictures import over_black
 
 # Tags of a matrix (ISO/IEC 23091-2) that FFmpeg's scaler converts from.
 _MATRICES = (1, 4, 5, 6, 7, 9)
-_HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
 # Rows from which on an untagged video is taken for BT.709.
 HD_ROWS = 720
 # Pixels that are more oblong than this are taken for a damaged header.
@@ -35,9 +35,9 @@ def to_rgb(frame: av.VideoFrame, aspect: Fraction | None, name: str) -> UInt8[np
   options = {"threads": 1}
   if not frame.format.is_rgb and frame.colorspace not in _MATRICES:
     options["src_colorspace"] = Colorspace.ITU709 if frame.height >= HD_ROWS else Colorspace.ITU601
-  if frame.color_trc in _HDR:
-    options |= dict(dst_color_trc=ColorTrc.BT709, dst_color_primaries=ColorPrimaries.BT709)
-  if frame.format.has_palette or any(part.is_alpha for part in frame.format.components):
+  if frame.color_trc in hdr.TRANSFERS:
+    pixels = hdr.to_sdr(frame.to_ndarray(format="rgb48le", **options), frame.color_trc)
+  elif frame.format.has_palette or any(part.is_alpha for part in frame.format.components):
     rgba = frame.to_ndarray(format="rgba", **options)
     pixels = over_black(rgba[..., :3], rgba[..., 3], name)
   else:

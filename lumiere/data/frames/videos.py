@@ -18,6 +18,8 @@ from lumiere.data.frames.pictures import UnreadableError
 
 # A frame that stays for longer, in seconds, is taken for a damaged time.
 MAX_HOLD = 600.0
+# Of sums of times, in seconds.
+_TOLERANCE = 1e-6
 
 
 class Shown(NamedTuple):
@@ -56,7 +58,8 @@ def shown(path: epath.PathLike) -> Iterator[Shown]:
         after = usual if after < time else after
         if after - time > MAX_HOLD:
           raise DamagedError(f"its times jump from {time:.2f} s to {after:.2f} s")
-        yield Shown(frame.picture, after - following.rounding, gap=following.after_loss)
+        until = after - following.rounding - _TOLERANCE
+        yield Shown(frame.picture, until, gap=following.after_loss)
         step = after - time or step
         time = after
       else:
@@ -66,8 +69,9 @@ def shown(path: epath.PathLike) -> Iterator[Shown]:
     damage = error
   if frame is not None:
     stays = frame.duration if 0 < frame.duration <= MAX_HOLD else step
-    # A single frame without a duration, a picture, is shown all the same.
-    yield Shown(frame.picture, time + max(stays - 2 * frame.rounding, 1e-6), last=True)
+    # A picture has no duration, and is shown all the same.
+    stays = max(stays - 2 * frame.rounding - _TOLERANCE, _TOLERANCE)
+    yield Shown(frame.picture, time + stays, last=True)
   if damage is not None:
     raise damage
 

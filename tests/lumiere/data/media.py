@@ -47,7 +47,9 @@ def write(path, video, fps, *, codec=None, rotation=None, aspect=None, tags=(), 
   suffix = path.suffix.lower()
   kind = container_format.get(suffix, "mpeg" if suffix in (".mpg", ".mpeg") else suffix[1:])
   with av.open(str(path), "w", format=kind) as container:
-    stream = container.add_stream(name, rate=fractions.Fraction(fps).limit_denominator(1001), options=options)
+    stream = container.add_stream(
+      name, rate=fractions.Fraction(fps).limit_denominator(1001), options=options
+    )
     first = video[0]
     stream.height, stream.width = (
       first.shape[:2] if isinstance(first, np.ndarray) else (first.height, first.width)
@@ -79,3 +81,14 @@ def ramp(num_frames, size=32, step=4):
 
 def plain(colour, num_frames=24, height=32, width=32):
   return np.broadcast_to(np.array(colour, np.uint8), (num_frames, height, width, 3))
+
+
+def write_sound(path):
+  with av.open(str(path), "w") as container:
+    stream = container.add_stream("aac", rate=44100, layout="mono")
+    frame = av.AudioFrame.from_ndarray(
+      np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+    )
+    frame.sample_rate = 44100
+    container.mux(stream.encode(frame))
+    container.mux(stream.encode())
