@@ -1,12 +1,15 @@
 """How the command lines start and fail: one sentence and exit code 1, unless somebody asks for the traceback."""
 
 import dataclasses
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
 
 from absl import app, flags, logging
 
+# TensorFlow's announcements, which it makes when it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 _TRACEBACK = flags.DEFINE_bool("traceback", False, "Show the whole traceback of an error.")
 
 

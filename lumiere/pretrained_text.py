@@ -4,12 +4,14 @@ A folder holds all that captions need:
 
     config.json     kind ("t5" or "glide") and sizes
     weights/        Orbax
+    checksums/      of the weights
     spiece.model    T5's pieces; without them tokens are bytes (ByT5)
     *.gz            GLIDE's BPE
 """
 
 import dataclasses
 import functools
+import hashlib
 import json
 from collections.abc import Sequence
 
@@ -19,25 +21,29 @@ from etils import epath
 from flax import nnx
 from jaxtyping import Array
 
-from lumiere import checkpoints, weights
+from lumiere import checksums, trees, weights
 from lumiere import mesh as meshes
 from lumiere.experiment import MeshConfig
-from lumiere.text.glide import GlideTextConfig, GlideTextEncoder, GlideTokenizer
+from lumiere.text.glide import FILES, GlideTextConfig, GlideTextEncoder, GlideTokenizer
 from lumiere.text.t5 import T5Config, T5Encoder
 from lumiere.text.tokenize import ByteTokenizer, SentencePieceTokenizer
 from stunet import layout
 
 KINDS = {"t5": (T5Config, T5Encoder), "glide": (GlideTextConfig, GlideTextEncoder)}
+TOKENIZERS = ("spiece.model", "tokenizer.json", *FILES)
 Config = T5Config | GlideTextConfig
 
 
 class TextEncoder:
   """A frozen encoder with its tokenizer. Devices share its weights, which are gathered layer by layer, and the captions."""
 
-  def __init__(self, config: Config, tokenizer, params: weights.Weights, dtype, mesh):
-    """`dtype` is what is computed in; `params` lie on `mesh`."""
+  def __init__(
+    self, config: Config, tokenizer, params: weights.Weights, dtype, mesh, checksum: str
+  ):
+    """`dtype` is what is computed in; `params` lie on `mesh`; `checksum` is that of `checksum_of`."""
     self._rebuild, *_ = weights.split(abstract(config, dtype))
     self.config, self.tokenizer, self._params, self._mesh = config, tokenizer, params, mesh
+    self.checksum = checksum
 
   @classmethod
   def restore(
@@ -56,13 +62,9 @@ class TextEncoder:
       mesh: where weights and captions are split over `fsdp`; by default over all devices of this process.
 
     Raises:
-      ValueError: if the folder holds no text encoder, or one of another length.
+      ValueError: if the folder holds no text encoder, one of another length, or weights that cannot be read.
     """
-    folder = epath.Path(folder).resolve()
-    if not (folder / "config.json").exists():
-      raise ValueError(
-        f"{folder} holds no text encoder: lumiere.interop.convert makes one from a T5 folder or a GLIDE file"
-      )
+    folder, checksum = epath.Path(folder).resolve(), checksum_of(folder)
     sizes = json.loads((folder / "config.json").read_text())
     config = KINDS[sizes.pop("kind")][0](**sizes)
     tokenizer = load_tokenizer(folder, config, max_length)
@@ -74,8 +76,7 @@ class TextEncoder:
       lambda leaf: leaf.update(dtype=dtype),
       meshes.abstract(weights.split(abstract(config))[1], mesh),
     )
-    params = checkpoints.restore_tree(folder / "weights", target)
-    return cls(config, tokenizer, params, dtype.type, mesh)
+    return cls(config, tokenizer, trees.restore(folder, target), dtype.type, mesh, checksum)
 
   def __call__(self, captions: Sequence[str]) -> dict[str, Array]:
     """States of captions.
@@ -106,6 +107,30 @@ def abstract(config: Config, dtype=jnp.float32) -> nnx.Module:
   return nnx.eval_shape(lambda: make(config, dtype=dtype, rngs=weights.Seeds(0)))
 
 
+def checksum_of(folder: epath.PathLike) -> str:
+  """16 hexadecimal digits that stand for an encoder: its weights, sizes and tokenizer, as they are on disk.
+
+  Weights are not read but what was noted of them; `TextEncoder.restore` compares the two.
+
+  Raises:
+    ValueError: if the folder holds no text encoder.
+  """
+  folder = epath.Path(folder).resolve()
+  if not (folder / "config.json").exists():
+    raise ValueError(
+      f"{folder} holds no text encoder: lumiere.interop.convert makes one from a T5 folder or a GLIDE file"
+    )
+  if not (folder / "checksums").exists():
+    raise ValueError(f"{folder} has no checksums: convert the text encoder again")
+  sizes = json.loads((folder / "config.json").read_text())
+  files = [folder / name for name in TOKENIZERS]
+  contents = {
+    path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.exists()
+  }
+  written = trees.twice(lambda: trees.read_json(folder / "checksums"))
+  return checksums.digest([sizes, contents, written])
+
+
 def load_tokenizer(folder: epath.Path, config: Config, max_length: int):
   """The tokenizer in a folder; raises ValueError if the encoder has another number of places."""
   if isinstance(config, GlideTextConfig):
@@ -121,7 +146,7 @@ def load_tokenizer(folder: epath.Path, config: Config, max_length: int):
 def save(folder: epath.PathLike, config: Config, tree: weights.Weights):
   """Writes config and weights; leaves may be `weights.Deferred`."""
   folder = epath.Path(folder).resolve()
-  checkpoints.save_tree(folder / "weights", tree)
+  trees.save(folder, tree, read_as=("float32", "bfloat16"))
   kind = next(name for name, (cls, _) in KINDS.items() if isinstance(config, cls))
   sizes = {"kind": kind} | dataclasses.asdict(config)
   (folder / "config.json").write_text(json.dumps(sizes, indent=2) + "\n")
