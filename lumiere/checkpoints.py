@@ -115,9 +115,9 @@ class Checkpoints:
       "config": experiment.to_json(),
       "provenance": provenance,
     }
+    self.wait()
+    self._writing = step
     with self._said_of_writing():
-      self._manager.wait_until_finished()
-      self._writing = step
       self._manager.save(
         step,
         args=ocp.args.Composite(
@@ -260,7 +260,7 @@ def _read_frozen(
       lambda: trees.read_tree(workdir / "frozen", target, record.sums.get("frozen", {}))
     )
   except CheckpointError as error:
-    raise CheckpointError(f"the frozen weights of {workdir}: {error}") from error
+    raise CheckpointError(f"the frozen weights in {error}") from error
 
 
 def save_imported(workdir: epath.PathLike, experiment: Experiment, tree: weights.Weights):

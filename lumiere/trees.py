@@ -6,6 +6,7 @@ after reading. What cannot be read is read a second time after a pause: disks an
 All processes read together, and what one of them cannot read is an error in all.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -23,16 +24,6 @@ from lumiere.weights import Deferred, Weights
 T = TypeVar("T")
 
 PAUSE = 2.0  # seconds before the second try
-
-# Devices with the same copy share its writing, but not that of small arrays: to slice those takes longer than to write them.
-_verbosity = logging.get_verbosity()
-logging.set_verbosity(logging.ERROR)  # Orbax warns of what it is asked to do here
-ocp.type_handlers.register_type_handler(
-  jax.Array,
-  ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=2**20),
-  override=True,
-)
-logging.set_verbosity(_verbosity)
 
 
 class CheckpointError(ValueError):
@@ -147,6 +138,19 @@ def write_json(path: epath.PathLike, value: Any):
     checkpointer.save(epath.Path(path), args=ocp.args.JsonSave(value))
 
 
+class _ArrayHandler(ocp.type_handlers.ArrayHandler):
+  """When one array cannot be read, waits for the others: left behind, each would end in a traceback of its own."""
+
+  async def deserialize(self, infos, args=None):
+    """See Orbax."""
+    before = asyncio.all_tasks()
+    try:
+      return await super().deserialize(infos, args)
+    except Exception:
+      await asyncio.gather(*asyncio.all_tasks() - before, return_exceptions=True)
+      raise
+
+
 class _DeferredHandler(ocp.type_handlers.NumpyHandler):
   """Writes deferred weights: each is read when its turn comes and let go when it is written."""
 
@@ -166,4 +170,11 @@ class _DeferredHandler(ocp.type_handlers.NumpyHandler):
     return []
 
 
+_verbosity = logging.get_verbosity()
+logging.set_verbosity(logging.ERROR)  # Orbax warns of what it is asked to do here
+# Devices with the same copy share its writing, but not that of small arrays: to slice those takes longer than to write them.
+ocp.type_handlers.register_type_handler(
+  jax.Array, _ArrayHandler(min_slice_bytes_for_replica_parallel=2**20), override=True
+)
 ocp.type_handlers.register_type_handler(Deferred, _DeferredHandler())
+logging.set_verbosity(_verbosity)
