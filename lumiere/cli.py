@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import inspect
 import itertools
+import os
 import pathlib
 import re
 import sys
@@ -13,6 +14,8 @@ from collections.abc import Callable, Mapping, Set
 
 from absl import app, flags, logging
 
+# TensorFlow's announcements, which it makes when it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 _TRACEBACK = flags.DEFINE_bool("traceback", False, "Show the whole traceback of an error.")
 
 

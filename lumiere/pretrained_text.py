@@ -4,12 +4,14 @@ A folder holds all that captions need:
 
     config.json     kind ("t5" or "glide") and sizes
     weights/        Orbax
+    checksums/      of the weights
     spiece.model    T5's pieces; ByT5 has none, its tokens are bytes
     *.gz            GLIDE's BPE
 """
 
 import dataclasses
 import functools
+import hashlib
 import json
 from collections.abc import Sequence
 
@@ -19,25 +21,29 @@ from etils import epath
 from flax import nnx
 from jaxtyping import Array
 
-from lumiere import checkpoints, fields, files, weights
+from lumiere import checksums, fields, files, trees, weights
 from lumiere import mesh as meshes
 from lumiere.experiment import MeshConfig
-from lumiere.text.glide import GlideTextConfig, GlideTextEncoder, GlideTokenizer
+from lumiere.text.glide import FILES, GlideTextConfig, GlideTextEncoder, GlideTokenizer
 from lumiere.text.t5 import T5Config, T5Encoder
 from lumiere.text.tokenize import VOCAB_SIZE, ByteTokenizer, SentencePieceTokenizer
 from stunet import layout
 
 KINDS = {"t5": (T5Config, T5Encoder), "glide": (GlideTextConfig, GlideTextEncoder)}
+TOKENIZERS = ("spiece.model", "tokenizer.json", *FILES)
 Config = T5Config | GlideTextConfig
 
 
 class TextEncoder:
   """A frozen encoder with its tokenizer. Devices share its weights, which are gathered layer by layer, and the captions."""
 
-  def __init__(self, config: Config, tokenizer, params: weights.Weights, dtype, mesh):
-    """`dtype` is what is computed in; `params` lie on `mesh`."""
+  def __init__(
+    self, config: Config, tokenizer, params: weights.Weights, dtype, mesh, checksum: str
+  ):
+    """`dtype` is what is computed in; `params` lie on `mesh`; `checksum` is that of `checksum_of`."""
     self._rebuild, *_ = weights.split(abstract(config, dtype))
     self.config, self.tokenizer, self._params, self._mesh = config, tokenizer, params, mesh
+    self.checksum = checksum
 
   @classmethod
   def restore(
@@ -56,13 +62,9 @@ class TextEncoder:
       mesh: where weights and captions are split over `fsdp`; by default over all devices of this process.
 
     Raises:
-      ValueError: if the folder holds no text encoder, or one of another length.
+      ValueError: if the folder holds no text encoder, one of another length, or weights that cannot be read.
     """
-    folder = epath.Path(folder).resolve()
-    if not (folder / "config.json").exists():
-      raise ValueError(
-        f"{folder} holds no text encoder: lumiere.convert makes one from a T5 folder or a GLIDE file"
-      )
+    folder, checksum = epath.Path(folder).resolve(), checksum_of(folder)
     config = load_config(folder)
     tokenizer = load_tokenizer(folder, config, max_length)
     dtype = jnp.dtype(dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16"))
@@ -74,13 +76,13 @@ class TextEncoder:
       meshes.abstract(weights.split(abstract(config))[1], mesh),
     )
     try:
-      params = checkpoints.restore_tree(folder / "weights", target)
-    except checkpoints.CheckpointError:
+      params = trees.restore(folder, target)
+    except trees.CheckpointError:
       for path in (folder / "weights").glob("**/*"):
         if path.is_file():
           files.check_fetched(path)
       raise
-    return cls(config, tokenizer, params, dtype.type, mesh)
+    return cls(config, tokenizer, params, dtype.type, mesh, checksum)
 
   def __call__(self, captions: Sequence[str]) -> dict[str, Array]:
     """States of captions.
@@ -114,6 +116,10 @@ def abstract(config: Config, dtype=jnp.float32) -> nnx.Module:
 def load_config(folder: epath.Path) -> Config:
   """The config of a converted encoder; raises ValueError if it cannot be one."""
   path = folder / "config.json"
+  if not path.exists():
+    raise ValueError(
+      f"{folder} holds no text encoder: lumiere.convert makes one from a T5 folder or a GLIDE file"
+    )
   sizes = files.read_json(path)
   with files.about(path, TypeError):
     kind = sizes.pop("kind", None)
@@ -125,6 +131,26 @@ def load_config(folder: epath.Path) -> Config:
           f"{field.name}={sizes[field.name]!r} must be of type {field.type.__name__}"
         )
     return cls(**sizes)
+
+
+def checksum_of(folder: epath.PathLike) -> str:
+  """16 hexadecimal digits that stand for an encoder: its weights, sizes and tokenizer, as they are on disk.
+
+  Weights are not read but what was noted of them; `TextEncoder.restore` compares the two.
+
+  Raises:
+    ValueError: if the folder holds no text encoder.
+  """
+  folder = epath.Path(folder).resolve()
+  sizes = dataclasses.asdict(load_config(folder))
+  if not (folder / "checksums").exists():
+    raise ValueError(f"{folder} has no checksums: convert the text encoder again")
+  tokenizers = [folder / name for name in TOKENIZERS]
+  contents = {
+    path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tokenizers if path.exists()
+  }
+  written = trees.twice(lambda: trees.read_json(folder / "checksums"))
+  return checksums.digest([sizes, contents, written])
 
 
 def load_tokenizer(folder: epath.Path, config: Config, max_length: int):
@@ -151,7 +177,7 @@ def load_tokenizer(folder: epath.Path, config: Config, max_length: int):
 def save(folder: epath.PathLike, config: Config, tree: weights.Weights):
   """Writes config and weights; leaves may be `weights.Deferred`."""
   folder = epath.Path(folder).resolve()
-  checkpoints.save_tree(folder / "weights", tree)
+  trees.save(folder, tree, read_as=("float32", "bfloat16"))
   kind = next(name for name, (cls, _) in KINDS.items() if isinstance(config, cls))
   sizes = {"kind": kind} | dataclasses.asdict(config)
   (folder / "config.json").write_text(json.dumps(sizes, indent=2) + "\n")

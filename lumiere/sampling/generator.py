@@ -65,6 +65,10 @@ class Start(NamedTuple):
   strength: float
 
 
+class SamplingError(RuntimeError):
+  """Sampling has failed: the message says of which model."""
+
+
 class Generator:
   """A trained model with the ways to condition and to sample it."""
 
@@ -178,6 +182,7 @@ class Generator:
 
     Raises:
       ValueError: if the network cannot make that many frames.
+      SamplingError: if the result holds inf or nan.
     """
     sampling = sampling or self.experiment.sampling
     if self.experiment.is_video:
@@ -212,7 +217,13 @@ class Generator:
           known and (known.video, known.mask, noise),
         )
       )
-    return sampler.finalize(state)
+    videos = sampler.finalize(state)
+    if not jnp.isfinite(videos).all():
+      raise SamplingError(
+        f"the {self.title} that the {self.experiment.stage} model of step {self.step} made is not finite: nothing of it can "
+        "be shown; its training may have diverged, or guidance_scale is too large"
+      )
+    return videos
 
   def with_image(self, image: Weights, strength: float | int) -> "Generator":
     """The same video model around another image model's weights, or around weights between the two.
