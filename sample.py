@@ -2,7 +2,7 @@
 
 python sample.py --prompt="a red circle moves to the left" --workdir=runs/stunet_masked_tiny --ssr_workdir=runs/ssr_tiny
 
-For each prompt: OUT/000_PROMPT.mp4, a contact sheet, an X-T slice and a JSON file with what is needed to make it again.
+For each prompt: OUT/000_PROMPT_seed0.mp4, a contact sheet, an X-T slice and a JSON file with what is needed to make it again.
 """
 
 import dataclasses
@@ -14,7 +14,8 @@ from lumiere import cli
 flags.DEFINE_multi_string(
   "prompt",
   [],
-  "What to show; may be given several times. 'FRAME: PROMPT' ones are the prompts of one video, which change along time.",
+  "What to show; may be given several times. 'FRAME: PROMPT' ones, one of them at frame 0, are the prompts of one video, "
+  "which change along time; a prompt that itself begins with '0:' is written '\\0: ...'.",
 )
 flags.DEFINE_string("prompts_file", None, "A text file with one prompt a line.")
 flags.DEFINE_string("workdir", None, "Workdir of the stunet training run.")
@@ -44,7 +45,9 @@ flags.DEFINE_integer(
   "base_window", None, "Frames of a window of the base; default: none, or as trained where needed."
 )
 flags.DEFINE_integer("base_stride", None, "Frames between their starts; default: half a window.")
-flags.DEFINE_integer("seed", 0, "The same seed gives the same bytes.")
+flags.DEFINE_integer(
+  "seed", 0, "0 to 2**32 - 1. The same seed gives the same bytes; it is part of the files' names."
+)
 flags.DEFINE_integer("batch_size", 8, "Prompts sampled at a time.")
 flags.DEFINE_integer("data", 1, "Devices that share prompts and windows.")
 flags.DEFINE_integer("fsdp", 1, "Devices that share the weights; prompts and windows too.")

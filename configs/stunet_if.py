@@ -24,7 +24,7 @@ CHANNELS = {
 
 def get_config(size: str = "M") -> ConfigDict:
   if size not in CHANNELS:
-    raise ValueError(f"--config=configs/stunet_if.py:{size} must be one of {', '.join(CHANNELS)}")
+    raise ValueError(f"the size {size!r} must be one of {', '.join(CHANNELS)}")
   config = stunet_base.get_config()
   # All of this is IF's; the config in a checkpoint must say the same.
   config.model = dict(

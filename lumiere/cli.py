@@ -1,8 +1,14 @@
 """How the command lines start and fail: one sentence and exit code 1, unless somebody asks for the traceback."""
 
 import dataclasses
+import importlib.util
+import inspect
+import itertools
+import pathlib
+import re
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Mapping, Set
 
 from absl import app, flags, logging
@@ -67,6 +73,10 @@ def _parse(argv, commands=None):
   if {"--help", "-help", "-h"} & set(argv):
     print(help_text(next((word for word in argv[1:] if word in (commands or ())), None), commands))
     sys.exit(0)
+  for arg, following in itertools.pairwise([*argv[1:], ""]):
+    name, separator, value = arg.partition("=")
+    if name in ("--config", "-config") and "config" in flags.FLAGS:
+      check_config_file(value if separator else following)
   try:
     return flags.FLAGS(argv)
   except (AttributeError, KeyError) as error:
@@ -76,7 +86,40 @@ def _parse(argv, commands=None):
   except (flags.Error, TypeError, ValueError, OSError) as error:
     if "--traceback" in argv:
       raise
-    fail(str(error))
+    message = re.sub(r"invalid literal for int\(\) .*", "a whole number is needed", str(error))
+    fail(re.sub(r"could not convert string to float: .*", "a number is needed", message))
+
+
+def check_config_file(value: str):
+  """Fails, naming the file and its line, unless `--config=FILE[:VARIANT]` gives a config.
+
+  ml_collections reads it once more; its own errors are tracebacks, or appear at the first access to a field.
+  """
+  name, separator, variant = value.partition(":")
+  path = pathlib.Path(name)
+  if not path.is_file():
+    what = "is a folder" if path.is_dir() else "does not exist"
+    fail(f"--config={name} {what}: give an experiment, such as --config=configs/t2i_tiny.py")
+  try:
+    spec = importlib.util.spec_from_file_location("config", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "get_config", None)):
+      fail(f"--config={name} has no function get_config()")
+    if separator and not inspect.signature(module.get_config).parameters:
+      fail(f"--config={value}: {name} has no variants, {variant!r} cannot be chosen")
+    config = module.get_config(*([variant] if separator else []))
+  except Exception as error:
+    if "--traceback" in sys.argv:
+      raise
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]  # fmt: skip
+    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+    where = f"--config={value}" if line is None else f"--config={value}, line {line}"
+    reason = error.msg if isinstance(error, SyntaxError) else str(error)
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    fail(f"{where}: {kind}{reason}")
+  if not hasattr(config, "copy_and_resolve_references"):
+    fail(f"--config={name}: get_config() must return a ConfigDict, not {type(config).__name__}")
 
 
 def help_text(command: str | None, commands: Mapping[str, Command] | None = None) -> str:

@@ -98,6 +98,12 @@ class ImageUNetConfig:
     ):
       if getattr(self, field) not in accepted:
         raise ValueError(f"{field}={getattr(self, field)!r} must be one of {', '.join(accepted)}")
+    if wrong := [width for width in self.channels if width % self.norm_groups]:
+      raise ValueError(f"norm_groups={self.norm_groups} does not divide {wrong[0]} channels")
+    if wrong := [
+      self.channels[i] for i in self.attention_levels if self.channels[i] % self.head_dim
+    ]:
+      raise ValueError(f"head_dim={self.head_dim} does not divide {wrong[0]} channels")
     if self.text_pool != "none" and not self.text_dim:
       raise ValueError(f"text_pool={self.text_pool!r} needs text to pool: set text_dim")
     if (self.text_pool == "clip") != (self.image_tokens > 0):

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float
 from stunet import layout
 from stunet.blocks import ACTIVATIONS, conv3x3
 from stunet.embeddings import make_text_pool
-from stunet.image_unet import ImageUNet, call, check_size
+from stunet.image_unet import ImageUNet, ImageUNetConfig, call, check_size
 from stunet.temporal import AttentionInflation, ConvInflation, TemporalDown, TemporalUp
 
 
@@ -76,10 +76,7 @@ class STUNet(nnx.Module):
 
   def __init__(self, image: ImageUNet, temporal: TemporalConfig, *, rngs: nnx.Rngs):
     config = image.config
-    if len(temporal.factors) != config.coarsest:
-      raise ValueError(
-        f"factors={temporal.factors} must have {config.coarsest} entries: one per resampling of {len(config.channels)} levels"
-      )
+    check_fits(config, temporal)
     self.image, self.temporal = image, temporal
     kinds = dict(dtype=image.dtype, rngs=rngs)
     embedding_dim = config.embedding_dim if temporal.conditioned else 0
@@ -230,6 +227,18 @@ class STUNet(nnx.Module):
       if level.resample is not None:
         h = resample(level, added_level, index, index - 1, h)
     return spatial(image.head, h)
+
+
+def check_fits(image: ImageUNetConfig, temporal: TemporalConfig):
+  """Raises ValueError unless what inflation adds goes with the image network."""
+  if len(temporal.factors) != image.coarsest:
+    raise ValueError(
+      f"temporal.factors={temporal.factors} must have {image.coarsest} entries: one per resampling of "
+      f"{len(image.channels)} levels"
+    )
+  width = image.channels[image.coarsest]
+  if temporal.attention_depth and width % temporal.head_dim:
+    raise ValueError(f"temporal.head_dim={temporal.head_dim} does not divide {width} channels")
 
 
 def check_num_frames(num_frames: int, total_factor: int, name: str = "num_frames"):

@@ -24,8 +24,14 @@ def read_prompts(given: Sequence[str], path: str | None = None) -> list[Prompt]:
   """
   prompts = list(given)
   if path is not None:
-    lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
-    found = [line.strip() for line in lines if line.strip()]
+    try:
+      text = pathlib.Path(path).read_text(encoding="utf-8-sig")  # without a byte order mark
+    except UnicodeDecodeError as error:
+      raise ValueError(
+        f"--prompts_file={path} is not UTF-8 text: byte {error.start} cannot be read; save it as UTF-8"
+      ) from error
+    # Lines end at newlines only: a prompt may hold other separators of Unicode.
+    found = [line.strip() for line in text.split("\n") if line.strip()]
     if not found:
       raise ValueError(f"--prompts_file={path} holds no prompt: one a line is expected")
     prompts += found
@@ -33,7 +39,12 @@ def read_prompts(given: Sequence[str], path: str | None = None) -> list[Prompt]:
     raise ValueError("--prompt is missing: give at least one prompt, or --prompts_file")
   if blank := [prompt for prompt in prompts if not prompt.strip()]:
     raise ValueError(f"--prompt={blank[0]!r} is blank")
-  return timed.parse(prompts)
+  parsed = timed.parse(prompts)
+  if timed.looks_timed(parsed):
+    print(
+      "note: no prompt begins at frame 0, so numbers before a colon are read as part of the prompts"
+    )
+  return parsed
 
 
 def read_images(paths: Sequence[str]) -> list[UInt8[np.ndarray, "_h _w 3"]]:

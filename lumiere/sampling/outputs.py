@@ -33,10 +33,10 @@ def writable_folder(path: str) -> pathlib.Path:
   return folder
 
 
-def file_stem(index: int, prompt: Prompt) -> str:
-  """A file name of a prompt's number and first words, without a suffix."""
+def file_stem(index: int, prompt: Prompt, seed: int) -> str:
+  """A file name of a prompt's number and first words and of the seed, without a suffix."""
   words = re.sub(r"[^a-z0-9]+", "-", in_one_line(prompt).lower()).strip("-")[:48]
-  return f"{index:03d}_{words or 'prompt'}"
+  return f"{index:03d}_{words or 'prompt'}_seed{seed}"
 
 
 def write(

@@ -75,20 +75,31 @@ def _shares(parts: Mapping[int, str], middle: float, fade: int) -> dict[str, flo
 
 
 def parse(texts: Sequence[str]) -> list[Prompt]:
-  """Command-line prompts: each is a video, but "FRAME: PROMPT" ones are together the timed prompt of one video.
+  r"""Command-line prompts: each is a video, but "FRAME: PROMPT" ones are together the timed prompt of one video.
+
+  They are timed only if one of them begins at frame 0: "2001: a space odyssey" is a prompt. A prompt that itself begins
+  with "0:" is written with a backslash in front, "\0: ...", which is removed.
 
   Raises:
     ValueError: if plain and timed ones are mixed, or a frame is named twice.
   """
   found = [_TIMED.fullmatch(text.strip()) for text in texts]
-  if not any(found):
-    return list(texts)
+  if not any(match and int(match[1]) == 0 for match in found):
+    return [text.removeprefix("\\") if _TIMED.match(text[1:]) else text for text in texts]
   if not all(found):
     plain = texts[found.index(None)]
     raise ValueError(
-      f"--prompt={plain!r} has no frame, others have: give 'FRAME: PROMPT' for all of a video, or for none"
+      f"--prompt={plain!r} has no frame, others have: give 'FRAME: PROMPT' for all prompts of a video, or for none; a "
+      "prompt that itself begins with '0:' is written '\\0: ...'"
     )
   frames = [int(match[1]) for match in found]
   if len(set(frames)) < len(frames):
     raise ValueError(f"--prompt: two prompts for one frame, of {', '.join(map(str, frames))}")
   return [{int(match[1]): match[2].strip() for match in found}]
+
+
+def looks_timed(prompts: Sequence[Prompt]) -> bool:
+  """Whether several plain prompts all begin with a number and a colon: perhaps times without a frame 0 were meant."""
+  return len(prompts) > 1 and all(
+    isinstance(prompt, str) and _TIMED.match(prompt.strip()) for prompt in prompts
+  )

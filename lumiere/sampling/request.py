@@ -76,15 +76,26 @@ class Request:
 
   def __post_init__(self):
     fields.at_least("--batch_size", self.batch_size, 1)
+    fields.between("--seed", self.seed, 0, 2**32 - 1)
+    fields.between("--strength", self.strength, 0, 1)
     if self.fps is not None:
-      fields.above("--fps", self.fps, 0)
+      fields.between("--fps", self.fps, 0.1, 1000)
     if self.num_frames is not None:
       fields.at_least("--num_frames", self.num_frames, 1)
-    fields.between("--strength", self.strength, 0, 1)
     for strength in self.style_strength or ():
-      if self.style is None:
-        raise ValueError("--style_strength needs --style, the workdir of the style's t2i run")
       fields.between("--style_strength", strength, 0, 1)
+    for flag, needed, why in (
+      ("style_strength", self.style, "--style, the workdir of the style's t2i run"),
+      ("base_stride", self.base_window, "--base_window"),
+      ("ssr_step", self.ssr_workdir, "--ssr_workdir"),
+      ("ssr_steps", self.ssr_workdir, "--ssr_workdir"),
+      ("window", self.ssr_workdir, "--ssr_workdir; windows of the base are --base_window"),
+      ("stride", self.ssr_workdir, "--ssr_workdir; windows of the base are --base_window"),
+      ("soft_edge", self.command == "fill" or self.mask, "--mask"),
+    ):
+      # A flag without effect is a misunderstanding.
+      if getattr(self, flag) not in (None, 0) and not needed:
+        raise ValueError(f"--{flag} needs {why}")
 
 
 def fulfil(request: Request, flags: Sequence[str] = ()):
@@ -104,6 +115,10 @@ def fulfil(request: Request, flags: Sequence[str] = ()):
   make, length = maker(request, base, high)
   sampling, ssr_sampling = sampling_settings(request, base, high)
   # The cascade asks the same, but with its weights in memory.
+  if request.command == "edit" and not round(request.strength * sampling.num_steps):
+    raise ValueError(
+      f"--strength={request.strength:g} of {sampling.num_steps} steps leaves no step to run: the video would come back as it is"
+    )
   check_prompts(request.prompts, length)
   in_windows(base, sampling, request.prompts, length, long=request.command != "generate")
   if ssr_sampling is not None:
@@ -156,7 +171,7 @@ def fulfil(request: Request, flags: Sequence[str] = ()):
       made.append(videos)
       for index, (prompt, video) in enumerate(zip(batch, videos, strict=True), first):
         own = {"prompt": prompt, "index": index, "num_frames": len(video)}
-        stem = outputs.file_stem(index, prompt)
+        stem = outputs.file_stem(index, prompt, request.seed)
         if strength is not None:
           stem += f"_style{strength:g}"
           own["style"] = common["style"] | {"strength": strength}
@@ -167,7 +182,8 @@ def fulfil(request: Request, flags: Sequence[str] = ()):
           [videos[row] for videos in made],
           [f"style strength {strength:g}: {in_one_line(prompt)}" for strength in strengths],
         )
-        frames.write_image(out / f"{outputs.file_stem(first + row, prompt)}_styles.png", strip)
+        stem = outputs.file_stem(first + row, prompt, request.seed)
+        frames.write_image(out / f"{stem}_styles.png", strip)
 
 
 def device_mesh(request: Request) -> jax.sharding.Mesh:
