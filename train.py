@@ -1,6 +1,6 @@
 """Trains one stage of Lumiere.
 
-python train.py --config=configs/stunet_base.py --workdir=gs://BUCKET/stunet [--config.train.batch_size=32 ...]
+python train.py --config=configs/stunet_base.py --workdir=gs://BUCKET/stunet [--config.train.batch_size=32]
 
 The same command in the same workdir goes on where the last checkpoint was taken; it needs nothing but the workdir and the
 data. WORKDIR/train.log has what the terminal does not show; --verbosity=0 shows it there, too.
