@@ -29,12 +29,13 @@ def main():
   # Imported after the flags are parsed, so that a wrong one is reported at once.
   from lumiere import checkpoints
   from lumiere.training import loop
-  from lumiere.training.log import RunLog
+  from lumiere.training.log import RunLog, quiet_terminal
 
   name = (
     config_flags.get_config_filename(flags.FLAGS["config"]).rsplit("/", 1)[-1].removesuffix(".py")
   )
   workdir = _WORKDIR.value or f"runs/{name}"
+  quiet_terminal()
   with RunLog() as log:
     processes.initialize()
     experiment = checkpoints.read_experiment(_CONFIG.value, workdir)

@@ -7,6 +7,7 @@ All processes read together, and what one of them cannot read is an error in all
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -170,6 +171,17 @@ class _DeferredHandler(ocp.type_handlers.NumpyHandler):
     return []
 
 
+def _without_closed_loops(hook):
+  """What Orbax leaves behind in threads when one of its reads or writes fails has only this to say."""
+
+  def report(unraisable):
+    if str(unraisable.exc_value) != "Event loop is closed":
+      hook(unraisable)
+
+  return report
+
+
+sys.unraisablehook = _without_closed_loops(sys.unraisablehook)
 _verbosity = logging.get_verbosity()
 logging.set_verbosity(logging.ERROR)  # Orbax warns of what it is asked to do here
 # Devices with the same copy share its writing, but not that of small arrays: to slice those takes longer than to write them.

@@ -9,8 +9,8 @@ from etils import epath
 
 from lumiere import processes
 
-# Of these the terminal shows errors only.
-LIBRARIES = ("/orbax/checkpoint/", "/tensorflow_datasets/", "/clu/")
+# Of these the terminal shows nothing: what fails in them is raised, and ends in one line.
+LIBRARIES = ("/orbax/checkpoint/", "/tensorflow_datasets/", "/clu/", "/asyncio/")
 
 
 def say(line: str):
@@ -20,26 +20,36 @@ def say(line: str):
     print(line, flush=True)
 
 
-class RunLog(handlers.MemoryHandler):
-  """Within the block, lines of level INFO and above go to a file; the terminal shows what --verbosity asks for.
+def quiet_terminal():
+  """From now on the terminal shows what --verbosity asks for: by default warnings, and none of libraries."""
+  terminal, verbosity = logging.get_absl_handler(), flags.FLAGS["verbosity"]
+  if verbosity.present:
+    terminal.removeFilter(_is_shown)
+  else:
+    terminal.addFilter(_is_shown)
+  level = verbosity.value if verbosity.present else logging.WARNING
+  terminal.setLevel(logging.converter.absl_to_standard(level))
+  logging.set_verbosity(max(level, logging.INFO))  # for the log
 
-  By default that is warnings, of the libraries errors. Lines wait in memory until `write_to` has said where the workdir is
-  and the run has made it: a run that cannot be leaves no file. On a bucket they are written a hundred at a time.
+
+def _is_shown(record) -> bool:
+  return not any(name in record.pathname for name in LIBRARIES)
+
+
+class RunLog(handlers.MemoryHandler):
+  """Within the block, lines of level INFO and above go to a file.
+
+  They wait in memory until `write_to` has said where the workdir is and the run has made it: a run that cannot be leaves no
+  file. On a bucket they are written a hundred at a time.
   """
 
   def __init__(self):
     super().__init__(capacity=0, flushLevel=python_logging.WARNING)
     self.setFormatter(python_logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    self.setLevel(python_logging.INFO)
     self._path = None
 
   def __enter__(self):
-    self._terminal, self._before = logging.get_absl_handler(), logging.get_verbosity()
-    verbosity = flags.FLAGS["verbosity"]
-    self._asked = verbosity.present
-    level = verbosity.value if verbosity.present else logging.WARNING
-    self._terminal.setLevel(logging.converter.absl_to_standard(level))
-    self._terminal.addFilter(self._is_shown)
-    logging.set_verbosity(max(level, logging.INFO))
     python_logging.getLogger().addHandler(self)
     return self
 
@@ -47,14 +57,7 @@ class RunLog(handlers.MemoryHandler):
     if error is not None:
       logging.info("Ended by an error", exc_info=error)
     python_logging.getLogger().removeHandler(self)
-    self._terminal.removeFilter(self._is_shown)
-    self._terminal.setLevel(python_logging.NOTSET)
-    logging.set_verbosity(self._before)
     self.close()
-
-  def _is_shown(self, record) -> bool:
-    library = any(name in record.pathname for name in LIBRARIES)
-    return self._asked or not library or record.levelno >= python_logging.ERROR
 
   def write_to(self, workdir: epath.PathLike):
     """Says where the workdir is; to be called by all processes, once JAX knows how many there are."""

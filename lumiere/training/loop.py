@@ -39,9 +39,20 @@ def train(experiment: Experiment, workdir: epath.PathLike):
 
   Raises:
     ValueError: if the experiment cannot run as it is; before anything is compiled.
-    TrainingError: if the loss is not finite; the last good checkpoint stays.
+    TrainingError: if the loss is not finite, or the disk is full; the last good checkpoint stays.
   """
   workdir = epath.Path(workdir)
+  try:
+    _train_in(experiment, workdir)
+  except Exception as error:
+    if checkpoints.is_full(error) and not isinstance(error, checkpoints.CheckpointError):
+      raise TrainingError(
+        f"the disk is full: nothing more can be written to {workdir}; the last checkpoint is kept"
+      ) from error
+    raise
+
+
+def _train_in(experiment: Experiment, workdir: epath.Path):
   record = checkpoints.find_record(workdir)
   if record is not None:
     experiment = resume.checked(experiment, record, workdir)
@@ -66,10 +77,10 @@ def train(experiment: Experiment, workdir: epath.PathLike):
       else:
         run = start.go_on(stage, manager, mesh, batches)
       start.announce(run, workdir, made_from)
-      _train(run, manager, batches, mesh, made_from, step_flops)
+      _steps(run, manager, batches, mesh, made_from, step_flops)
 
 
-def _train(
+def _steps(
   run: start.Run,
   manager: checkpoints.Checkpoints,
   batches: Iterator,

@@ -22,9 +22,6 @@ from lumiere.state import TrainState
 from lumiere.training import start
 from lumiere.training.stages import Stage
 
-# Of Orbax: futures of a restore that failed end after its event loop.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch):
