@@ -140,3 +140,7 @@ class GlideTokenizer:
       ids = self._bpe.encode(text).ids[: self.max_length]
       row[: len(ids)], seen[: len(ids)] = ids, True
     return {"tokens": tokens, "mask": mask}
+
+  def count(self, text: str) -> int:
+    """Tokens of a whole text."""
+    return len(self._bpe.encode(text).ids)

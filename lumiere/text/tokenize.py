@@ -3,6 +3,7 @@
 0 padding    1 end of text    2 unknown    3 ... 258 the bytes 0 ... 255    259 ... 383 ByT5's sentinels
 """
 
+import bisect
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,6 +44,10 @@ class ByteTokenizer:
       row[: len(encoded)] = encoded.astype(np.int32) + FIRST_BYTE
       row[len(encoded)] = END
     return {"tokens": tokens, "mask": tokens != PAD}
+
+  def count(self, text: str) -> int:
+    """Tokens of a whole text, its end among them."""
+    return len(text.encode("utf-8")) + 1
 
   def decode(self, tokens: Int[np.ndarray, " l"]) -> str:
     """The text of one row of tokens, up to its end; tokens that are no byte, and broken characters, are left out."""
@@ -90,6 +95,10 @@ class SentencePieceTokenizer:
     """Number of pieces."""
     return self._pieces.vocab_size()
 
+  def count(self, text: str) -> int:
+    """Tokens of a whole text, its end among them."""
+    return len(self._pieces.encode(text)) + 1
+
   def check_fits(self, rows: int):
     """Raises ValueError if a piece has no row in an encoder's table of `rows` tokens."""
     if self.vocab_size > rows:
@@ -109,3 +118,12 @@ class SentencePieceTokenizer:
       pieces = [*pieces[: self.max_length - 1], END]
       row[: len(pieces)], seen[: len(pieces)] = pieces, True
     return {"tokens": tokens, "mask": mask}
+
+
+def cut_off(tokenizer, text: str) -> str:
+  """The end of a text that a tokenizer leaves out because it has no room for it; empty if all of it fits."""
+  if tokenizer.count(text) <= tokenizer.max_length:
+    return ""
+  lengths = range(len(text) + 1)
+  fits = bisect.bisect_right(lengths, tokenizer.max_length, key=lambda n: tokenizer.count(text[:n]))
+  return text[fits - 1 :]
