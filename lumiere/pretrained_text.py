@@ -1,10 +1,10 @@
 """Pretrained text encoders, as `lumiere.convert` writes them.
 
-A folder holds all that captions need:
+A folder holds everything that captions need:
 
     config.json     kind ("t5" or "glide") and sizes
     weights/        Orbax
-    spiece.model    T5's pieces; without them tokens are bytes (ByT5)
+    spiece.model    T5's SentencePiece model; without it tokens are bytes (ByT5)
     *.gz            GLIDE's BPE
 """
 

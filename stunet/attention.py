@@ -48,7 +48,9 @@ class TextAttention(nnx.Module):
     if self.has_text:
       norms = {
         "layer": lambda: layer_norm(text_dim, dtype, rngs),
-        "group": lambda: group_norm(text_dim, 32, dtype, rngs),  # 32 groups, whatever the image's norms use
+        "group": lambda: group_norm(
+          text_dim, 32, dtype, rngs
+        ),  # 32 groups, whatever the image's norms use
         "none": lambda: None,
       }
       self.text_norm = norms[text_norm]()

@@ -131,7 +131,9 @@ def make_text_pool(config, text_dim: int, dim: int, **kinds) -> TextPool | LastS
     ValueError: for "clip". It needs a `ClipContext`, which only an image network has.
   """
   if text_dim and config.text_pool == "clip":
-    raise ValueError("text_pool='clip' works in image networks only: set temporal.conditioned=False")
+    raise ValueError(
+      "text_pool='clip' works in image networks only: set temporal.conditioned=False"
+    )
   if not text_dim or config.text_pool == "none":
     return None
   if config.text_pool == "last":

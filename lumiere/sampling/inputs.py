@@ -1,6 +1,6 @@
-"""What a user names on a command line, a page or in a notebook, read and checked: prompts, pictures, videos, masks.
+"""Inputs of a user, read and checked: prompts, images, videos, masks.
 
-No weights and no JAX: what cannot be used is said before anything large is loaded.
+This needs neither weights nor JAX, so that errors are reported before anything large is loaded.
 """
 
 import pathlib
@@ -16,7 +16,7 @@ from lumiere.sampling.prompts import Prompt
 
 
 def read_prompts(given: Sequence[str], path: str | None = None) -> list[Prompt]:
-  """Prompts given one by one, and those of a text file with one a line.
+  """Prompts given one by one, and those of a text file with one per line.
 
   Raises:
     ValueError: if there is none, or one is blank.
@@ -33,7 +33,7 @@ def read_prompts(given: Sequence[str], path: str | None = None) -> list[Prompt]:
     # Lines end at newlines only: a prompt may hold other separators of Unicode.
     found = [line.strip() for line in text.split("\n") if line.strip()]
     if not found:
-      raise ValueError(f"--prompts_file={path} holds no prompt: one a line is expected")
+      raise ValueError(f"--prompts_file={path} holds no prompt: one per line is expected")
     prompts += found
   if not prompts:
     raise ValueError("--prompt is missing: give at least one prompt, or --prompts_file")
@@ -48,13 +48,13 @@ def read_prompts(given: Sequence[str], path: str | None = None) -> list[Prompt]:
 
 
 def read_images(paths: Sequence[str]) -> list[UInt8[np.ndarray, "_h _w 3"]]:
-  """Picture files; prints their sizes.
+  """Image files; prints their sizes.
 
   Raises:
-    ValueError: if there is none, or one is no picture.
+    ValueError: if there is none, or one is not an image.
   """
   if not paths:
-    raise ValueError("--image is missing: give the picture that is to move")
+    raise ValueError("--image is missing: give the image to animate")
   images = [frames.read_image(path) for path in paths]
   for path, image in zip(paths, images, strict=True):
     print(f"{path}: {image.shape[1]}x{image.shape[0]} pixels; its middle square is resized")
@@ -70,7 +70,7 @@ def read_video(
     path: of the file.
     fps: frames per second.
     size: side of the model's frames, for the message.
-    usable: from the frames that are there to how many of them are kept; all by default.
+    usable: from the number of frames in the file to how many of them are used; by default all.
 
   Raises:
     ValueError: if no file is given, it cannot be read or is too short.
@@ -96,23 +96,25 @@ def read_hole(
   box: Sequence[str] | None = None,
   border: Sequence[str] | None = None,
 ) -> tuple[UInt8[np.ndarray, "t h2 w2 3"], Bool[np.ndarray, "t2 h2 w2"]]:
-  """What of a video is to be made, said in one of three ways.
+  """The part of a video that is generated, given in one of three ways.
 
   Args:
     video: the clip.
     fps: its frame rate.
-    mask: a picture or video file of the clip's size, white where pixels are made.
+    mask: an image or video file of the clip's size, white where pixels are generated.
     box: left, top, right and bottom of a rectangle, in pixels.
     border: left, top, right and bottom widths, in pixels, that are added around the clip.
 
   Returns:
-    (the video with its border, True where it is to be made; one frame for all or one each).
+    (the video with its border, a mask that is True where pixels are generated; one for all frames, or one per frame).
 
   Raises:
     ValueError: if not exactly one way is given, or it does not fit the video.
   """
   if [mask, box, border].count(None) != 2:
-    raise ValueError("one of --mask, --box and --border is needed: what is to be made new")
+    raise ValueError(
+      "one of --mask, --box and --border is needed: the part of the video to generate"
+    )
   height, width = video.shape[1:3]
   if mask is not None:
     new = frames.read_mask(mask, fps)
