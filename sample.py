@@ -113,9 +113,9 @@ def main(command: str):
   """Reads the flags and generates the videos."""
   values = flags.FLAGS
   # Imported without JAX, so that a missing flag is reported at once.
-  from lumiere.sampling import inputs
+  from lumiere.sampling.prompts import read_prompts
 
-  prompts = inputs.read_prompts(values.prompt, values.prompts_file)
+  prompts = read_prompts(values.prompt, values.prompts_file)
   if not values.workdir:
     raise ValueError("--workdir is missing: give the workdir of a stunet training run")
   from lumiere.sampling.request import Request, fulfil

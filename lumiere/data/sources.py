@@ -1,10 +1,13 @@
 """From a data config to a random-access source of clips, and to the transforms that make network input of them."""
 
-import pathlib
+import zlib
+from typing import Any
 
-from lumiere import processes
+import numpy as np
+
+from lumiere import checksums, processes
 from lumiere.data import moving_shapes, video_folder
-from lumiere.data.embeddings import WithText
+from lumiere.data.embeddings import Index, WithText
 from lumiere.data.loader import ToClip, Tokenize
 from lumiere.experiment import DataConfig, Experiment
 from lumiere.text.tokenize import ByteTokenizer
@@ -27,8 +30,39 @@ def make_source(config: DataConfig, split: str):
     )
   source = builder.as_data_source(split=split)
   if config.embeddings:
-    return WithText(source, pathlib.Path(config.embeddings) / split)
+    return WithText(source, Index.read(config.embeddings))
   return source
+
+
+# Examples that a fingerprint looks at.
+LOOKED_AT = 16
+
+
+def fingerprint(config: DataConfig) -> dict[str, Any]:
+  """What tells one prepared dataset from another: its name and settings, its size, and what is in a few examples.
+
+  Cheap, and the same wherever the dataset is kept.
+
+  Returns:
+    `dataset`, the builder's name, settings and version; `examples`, their number in each split; `content`, 8 hexadecimal
+    digits that stand for captions and pictures of examples all over the train split.
+  """
+  builder = _builder(config)
+  source, content = builder.as_data_source(split="train"), 0
+  for index in np.linspace(0, len(source) - 1, min(LOOKED_AT, len(source))).astype(int):
+    example = source[int(index)]
+    for part in (example["caption"], np.ascontiguousarray(example["video"])):
+      content = zlib.crc32(part, content)
+  return {
+    "dataset": builder.info.full_name,
+    "examples": {name: split.num_examples for name, split in builder.info.splits.items()},
+    "content": f"{content:08x}",
+  }
+
+
+def digest(fingerprint: dict[str, Any]) -> str:
+  """Of a fingerprint, without the dataset's name, in which there may be a folder's place and the times of its files."""
+  return checksums.digest({name: fingerprint[name] for name in ("examples", "content")})
 
 
 def _builder(config: DataConfig):

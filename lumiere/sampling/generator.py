@@ -65,6 +65,10 @@ class Start(NamedTuple):
   strength: float
 
 
+class SamplingError(RuntimeError):
+  """Sampling has failed; the message names the model."""
+
+
 class Generator:
   """A trained model, and how it is conditioned and sampled."""
 
@@ -178,6 +182,7 @@ class Generator:
 
     Raises:
       ValueError: if the network cannot generate that many frames.
+      SamplingError: if the result has values that are not finite.
     """
     sampling = sampling or self.experiment.sampling
     if self.experiment.is_video:
@@ -212,7 +217,13 @@ class Generator:
           known and (known.video, known.mask, noise),
         )
       )
-    return sampler.finalize(state)
+    videos = sampler.finalize(state)
+    if not jnp.isfinite(videos).all():
+      raise SamplingError(
+        f"the {self.title} of the {self.experiment.stage} model of step {self.step} is not finite: its training may have "
+        "diverged, or guidance_scale is too large"
+      )
+    return videos
 
   def with_image(self, image: Weights, strength: float | int) -> "Generator":
     """The same video model with other image weights, or with weights between its own and those.
