@@ -1,4 +1,4 @@
-"""Memory that converting public weights takes, against the size of the weights.
+"""Memory of converting public weights, against the size of the weights.
 
 python benchmarks/convert_memory.py [--scale=0.5]
 
@@ -21,7 +21,7 @@ from absl import flags
 from lumiere import cli
 
 _SCALES = flags.DEFINE_multi_float("scale", [0.125, 0.25, 0.375], "Multiples of IF-I-XL's widths.")
-_FOLDER = flags.DEFINE_string("folder", None, "Convert what lies here: prints a line of JSON.")
+_FOLDER = flags.DEFINE_string("folder", None, "Convert this folder only, and print a line of JSON.")
 
 XL = (704, 1408, 2112, 2816)
 MIB = 2**20

@@ -1,11 +1,11 @@
 """Pretrained text encoders, as `lumiere.convert` writes them.
 
-A folder holds all that captions need:
+A folder holds everything that captions need:
 
     config.json     kind ("t5" or "glide") and sizes
     weights/        Orbax
     checksums/      of the weights
-    spiece.model    T5's pieces; ByT5 has none, its tokens are bytes
+    spiece.model    T5's SentencePiece model; ByT5 has none, its tokens are bytes
     *.gz            GLIDE's BPE
 """
 

@@ -207,7 +207,7 @@ def test_what_cannot_be_made_is_said_before_weights_are_read(
     ([prompt, out, *models, "--base_window=3"], ("window=3", "2 or 4")),
     ([prompt, out, models[0], f"--ssr_workdir={other_ssr}"], ("8x8", "16x16 to 64x64")),
     ([prompt, out, f"--workdir={other_text}"], ("text_encoder is missing", "text")),
-    ([*common, f"--text_encoder={tmp_path}"], ("text_encoder", "not wanted")),
+    ([*common, f"--text_encoder={tmp_path}"], ("text_encoder", "is not used")),
   )  # fmt: skip
   for arguments, words in cases:
     assert_one_line(sample(*arguments), *words)

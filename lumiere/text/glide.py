@@ -3,8 +3,8 @@
     x = where(token, embedding(token) + position, padding)
     x = x + attention(norm(x)),   x = x + wo gelu(wi norm(x))                                                       (1)
 
-Places of padding have a learned embedding of their own and take part like any other; the network that reads the states
-attends to all of them and pools the last.
+Padding has a learned embedding of its own and takes part like any token. The network that uses the states attends to all of
+them and pools the last.
 """
 
 import dataclasses
