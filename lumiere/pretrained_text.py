@@ -76,9 +76,10 @@ class TextEncoder:
     try:
       params = checkpoints.restore_tree(folder / "weights", target)
     except checkpoints.CheckpointError:
-      for path in (folder / "weights").glob("**/*"):
-        if path.is_file():
-          files.check_fetched(path)
+      for pattern in ("*", "*/*"):
+        for path in (folder / "weights").glob(pattern):
+          if path.is_file():
+            files.check_fetched(path)
       raise
     return cls(config, tokenizer, params, dtype.type, mesh)
 
@@ -115,7 +116,7 @@ def load_config(folder: epath.Path) -> Config:
   """The config of a converted encoder; raises ValueError if it cannot be one."""
   path = folder / "config.json"
   sizes = files.read_json(path)
-  with files.about(path, TypeError):
+  with files.about(path):
     kind = sizes.pop("kind", None)
     fields.one_of("kind", kind, tuple(KINDS))
     cls, _ = KINDS[kind]
@@ -124,7 +125,7 @@ def load_config(folder: epath.Path) -> Config:
         raise ValueError(
           f"{field.name}={sizes[field.name]!r} must be of type {field.type.__name__}"
         )
-    return cls(**sizes)
+    return fields.from_mapping(cls, sizes, "encoder")
 
 
 def load_tokenizer(folder: epath.Path, config: Config, max_length: int):
