@@ -107,9 +107,9 @@ def main(command: str):
   """Reads the flags and makes the videos."""
   values = flags.FLAGS
   # Without JAX: what is missing is said at once.
-  from lumiere.sampling import inputs
+  from lumiere.sampling.prompts import read_prompts
 
-  prompts = inputs.read_prompts(values.prompt, values.prompts_file)
+  prompts = read_prompts(values.prompt, values.prompts_file)
   if not values.workdir:
     raise ValueError("--workdir is missing: give the workdir of a stunet training run")
   from lumiere.sampling.request import Request, fulfil

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import inspect
 import itertools
+import os
 import pathlib
 import re
 import sys
@@ -13,6 +14,9 @@ from collections.abc import Callable, Mapping, Set
 
 from absl import app, flags, logging
 
+# TensorFlow, which only reads and writes files here, announces its processor and oneDNN when it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 _TRACEBACK = flags.DEFINE_bool("traceback", False, "Show the whole traceback of an error.")
 
 

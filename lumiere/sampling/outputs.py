@@ -44,7 +44,7 @@ def write(
   stem: str,
   video: UInt8[np.ndarray, "t h w 3"],
   prompt: Prompt,
-  fps: float,
+  fps: float | int,
   about: Mapping[str, Any],
   format: str = "mp4",
 ) -> pathlib.Path:

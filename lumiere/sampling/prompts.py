@@ -1,4 +1,4 @@
-"""Prompts that change along time: which prompt each window of a clip carries.
+"""Prompts: how they are read, and where they change along time which prompt each window of a clip carries.
 
 A timed prompt holds from its frame to the next one's. A window carries the prompt in force at its middle; over the length of
 a window around a change it carries both, their caption states mixed by shares that go evenly from one to the other. Where
@@ -6,6 +6,7 @@ windows overlap, their predictions are averaged at every sampling step (MultiDif
 scene fades into the next.
 """
 
+import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
@@ -72,6 +73,38 @@ def _shares(parts: Mapping[int, str], middle: float, fade: int) -> dict[str, flo
       shares[parts[begin]] = shares.get(parts[begin], 0.0) + share
   total = sum(shares.values())
   return {text: share / total for text, share in shares.items()}
+
+
+def read_prompts(given: Sequence[str], path: str | None = None) -> list[Prompt]:
+  """Prompts given one by one, and those of a text file with one a line.
+
+  Raises:
+    ValueError: if there is none, or one is blank.
+    OSError: if the file cannot be read.
+  """
+  prompts = list(given)
+  if path is not None:
+    try:
+      text = pathlib.Path(path).read_text(encoding="utf-8-sig")  # without a byte order mark
+    except UnicodeDecodeError as error:
+      raise ValueError(
+        f"--prompts_file={path} is not UTF-8 text: byte {error.start} cannot be read; save it as UTF-8"
+      ) from error
+    # Lines end at newlines only: a prompt may hold other separators of Unicode.
+    found = [line.strip() for line in text.split("\n") if line.strip()]
+    if not found:
+      raise ValueError(f"--prompts_file={path} holds no prompt: one a line is expected")
+    prompts += found
+  if not prompts:
+    raise ValueError("--prompt is missing: give at least one prompt, or --prompts_file")
+  if blank := [prompt for prompt in prompts if not prompt.strip()]:
+    raise ValueError(f"--prompt={blank[0]!r} is blank")
+  parsed = parse(prompts)
+  if looks_timed(parsed):
+    print(
+      "note: no prompt begins at frame 0, so numbers before a colon are read as part of the prompts"
+    )
+  return parsed
 
 
 def parse(texts: Sequence[str]) -> list[Prompt]:

@@ -215,7 +215,9 @@ def maker(request: Request, base: Experiment, high: Experiment) -> tuple[Make, i
   if request.command == "generate":
     return functools.partial(Cascade.generate, num_frames=count), count
   if request.command == "edit":
-    video = read_clip(request, base, size)
+    # Its frames are noised by the base; the last resolution sees none of them.
+    low = base.data.resolution
+    video = inputs.read_video(request.video, base.data.fps, low, functools.partial(usable, base))
     return functools.partial(Cascade.edit, video=video, strength=request.strength), len(video)
   if request.command == "extend":
     if request.num_frames is None:
@@ -237,25 +239,28 @@ def read_given(request: Request, base: Experiment, size: int, count: int) -> Giv
   if request.command == "extend":
     return givens.beginning(inputs.read_video(request.video, fps, size), count, size)
   if request.command == "fill":
-    hole = inputs.read_hole(
-      read_clip(request, base, size),
+    return inputs.read_hole(
+      request.video,
       fps,
+      size,
+      functools.partial(usable, base),
       mask=request.mask,
       box=request.box,
       border=request.border,
+      soft_edge=request.soft_edge,
     )
-    return givens.with_hole(*hole, size, request.soft_edge)
   images = inputs.read_images(request.image)
   at = request.at or (0, -1)[: len(images)]
   moving = None if request.mask is None else frames.read_mask(request.mask, fps)[0]
-  return givens.pictures(images, at, count, size, moving, request.soft_edge)
+  given = givens.pictures(images, at, count, size, moving, request.soft_edge)
+  givens.check_something_is_new([given])
+  return given
 
 
-def read_clip(request: Request, base: Experiment, size: int) -> UInt8[np.ndarray, "t h w 3"]:
-  """The video of --video in a length that the base can make: at once, or if it is longer than trained in windows."""
-  factor, trained = base.temporal.total_factor, base.data.num_frames
-  usable = lambda count: count if count > trained else count // factor * factor
-  return inputs.read_video(request.video, base.data.fps, size, usable)
+def usable(base: Experiment, count: int) -> int:
+  """How many of so many frames the base can make: at once, or if they are more than it was trained on in windows."""
+  factor = base.temporal.total_factor
+  return count if count > base.data.num_frames else count // factor * factor
 
 
 def sampling_settings(
