@@ -94,11 +94,7 @@ def _animation(image: Image.Image, name: str) -> Iterator[Stamped]:
 
 def _container(file: BinaryIO, name: str) -> Iterator[Stamped]:
   """Frames of what FFmpeg reads."""
-  try:
-    container = av.open(file, metadata_errors="replace")
-  except av.FFmpegError as error:
-    raise UnreadableError(f"no video in it, or its head is damaged ({error.strerror})") from error
-  with container:
+  with _opened(file) as container:
     stream = _video_stream(container)
     unit, aspect = stream.time_base or Fraction(0), stream.sample_aspect_ratio
     usual = 1 / stream.average_rate if stream.average_rate else Fraction(0)
@@ -117,6 +113,17 @@ def _container(file: BinaryIO, name: str) -> Iterator[Stamped]:
       raise UnreadableError("no frame in it can be decoded")
     if damage := _damage(stream, lost, end):
       raise DamagedError(damage)
+
+
+def _opened(file: BinaryIO) -> av.container.InputContainer:
+  try:
+    try:
+      return av.open(file)
+    except UnicodeDecodeError:  # PyAV 18 and older, where a title or the like is not in UTF-8
+      file.seek(0)
+      return av.open(file, metadata_errors="replace")
+  except av.FFmpegError as error:
+    raise UnreadableError(f"no video in it, or its head is damaged ({error.strerror})") from error
 
 
 def _video_stream(container: av.container.InputContainer) -> av.VideoStream:

@@ -458,6 +458,14 @@ def test_only_what_is_shown_is_converted(tmp_path, monkeypatch):
   assert len(calls) == 9
 
 
+def test_a_title_that_is_not_in_utf8_does_not_matter(tmp_path):
+  write(tmp_path / "a.mkv", ramp(8), 8, metadata={"title": "caf+"})
+  data = (tmp_path / "a.mkv").read_bytes()
+  assert data.count(b"caf+") == 1
+  (tmp_path / "a.mkv").write_bytes(data.replace(b"caf+", b"caf\xe9"))
+  assert indices(frames.read_video(tmp_path / "a.mkv", 8)) == list(range(8))
+
+
 # What cannot be read.
 
 
