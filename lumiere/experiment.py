@@ -16,13 +16,15 @@ from diffusion.objective import Objective
 from diffusion.samplers import make_sampler
 from diffusion.schedule import make_schedule
 from diffusion.thresholding import make_threshold
-from lumiere.fields import above, at_least, between, from_mapping, named, one_of
+from lumiere.fields import at_least, between, from_mapping, named, one_of
 from lumiere.masks import CHANNELS, MaskConfig
 from lumiere.text.t5 import T5Config
 from lumiere.text.tokenize import VOCAB_SIZE
 from stunet.image_unet import ImageUNetConfig
-from stunet.stunet import TemporalConfig, check_num_frames
+from stunet.stunet import TemporalConfig, check_fits, check_num_frames
 
+# Sampler steps beyond this are a slip of the finger: their table alone would take the memory.
+MAX_STEPS = 10_000
 STAGES = ("t2i", "stunet", "ssr_image", "ssr")
 
 
@@ -58,7 +60,7 @@ class DataConfig:
     at_least("data.num_frames", self.num_frames, 1)
     at_least("data.resolution", self.resolution, 1)
     at_least("data.num_workers", self.num_workers, 0)
-    above("data.fps", self.fps, 0)
+    between("data.fps", self.fps, 0.1, 1000)
     one_of("data.dataset", self.dataset, ("moving_shapes", "video_folder"))
     if self.dataset == "video_folder" and not self.folder:
       raise ValueError(
@@ -176,7 +178,7 @@ class SamplingConfig:
     one_of("variance", self.variance, ("small", "large", "learned"))
     self.make_sampler()
     self.make_threshold()
-    at_least("num_steps", self.num_steps, 1)
+    between("num_steps", self.num_steps, 1, MAX_STEPS)
     at_least("guidance_scale", self.guidance_scale, 0)
     between("guidance_rescale", self.guidance_rescale, 0, 1)
     between("augmentation_level", self.augmentation_level, 0, 1)
@@ -368,6 +370,7 @@ class Experiment:
         f"and {self.model.out_channels}"
       )
     if self.is_video:
+      check_fits(self.model, self.temporal)
       check_num_frames(self.data.num_frames, self.temporal.total_factor)
     elif self.data.num_frames != 1:
       raise ValueError(

@@ -96,7 +96,7 @@ class Cascade:
     if takes_states and text_encoder is None:
       raise ValueError(
         f"text_encoder is missing: {base} takes the states of a pretrained text encoder; give one that "
-        "lumiere.interop.convert wrote"
+        "lumiere.convert wrote"
       )
     if text_encoder is not None and not takes_states:
       raise ValueError(f"text_encoder={text_encoder} is not wanted: {base} reads prompts itself")
@@ -263,13 +263,14 @@ class Cascade:
       **options: see `Options`.
 
     Raises:
-      ValueError: if the base is not conditional: it was not trained with `config.masks`.
+      ValueError: if the base is not conditional (it was not trained with `config.masks`), or nothing is left to make.
     """
     check_conditional(self.base.experiment)
     if len(given) != len(prompts):
       raise ValueError(
         f"{len(given)} clips are given for {len(prompts)} prompts: one each is needed"
       )
+    givens.check_something_is_new(given)
     return self._make(prompts, len(given[0].video), given, long=True, **options)
 
   def restyle(self, style: epath.PathLike, strength: float | int) -> "Cascade":
