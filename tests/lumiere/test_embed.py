@@ -38,7 +38,7 @@ class Counting:
 
   def __init__(self, encoder):
     self.encoder, self.asked = encoder, []
-    self.config, self.checksum = encoder.config, encoder.checksum
+    self.config, self.checksum, self.tokenizer = encoder.config, encoder.checksum, encoder.tokenizer
 
   def __call__(self, captions):
     self.asked += [caption for caption in captions if caption]  # the empty one fills batches up
@@ -85,7 +85,12 @@ def examples(run: Experiment) -> list[dict]:
 def test_each_caption_is_encoded_once_and_found_by_its_text(videos, encoders, tmp_path):
   run, encoder = experiment(videos, tmp_path), encoders[0]
   encoder.asked.clear()
-  assert embed(run, encoder, tmp_path / "states", batch_size=4) == (6, 0, 0)  # "" and five captions
+  assert embed(run, encoder, tmp_path / "states", batch_size=4) == (
+    6,
+    0,
+    0,
+    0,
+  )  # "" and five captions
   assert sorted(encoder.asked) == list("abcde")
   found = {example["caption"].decode(): example for example in examples(run)}
   assert len(found) == 5
@@ -96,7 +101,7 @@ def test_each_caption_is_encoded_once_and_found_by_its_text(videos, encoders, tm
     null = encoder.encoder([""])
     np.testing.assert_allclose(example["null_text"], null["text"][0], atol=2e-3)
     assert example["null_text_mask"].sum() == 1
-  assert embed(run, encoder, tmp_path / "states") == (0, 6, 0)
+  assert embed(run, encoder, tmp_path / "states") == (0, 6, 0, 0)
 
 
 def test_a_mended_caption_and_an_added_video_cost_what_is_new(videos, encoders, tmp_path):
@@ -112,7 +117,7 @@ def test_a_mended_caption_and_an_added_video_cost_what_is_new(videos, encoders, 
   with pytest.raises(ValueError, match="holds no states of the caption b'(mended|new)'"):
     examples(run)
   encoder.asked.clear()
-  assert embed(run, encoder, out) == (2, 5, 0)
+  assert embed(run, encoder, out) == (2, 5, 0, 0)
   assert sorted(encoder.asked) == ["mended", "new"]
   assert len(examples(run)) == 7
   after = provenance.of_new_run(run, None)
@@ -124,7 +129,7 @@ def test_states_of_another_encoder_or_length_are_made_anew(videos, encoders, tmp
   embed(run, encoders[0], out)
   first = provenance.of_new_run(run, None)["text_encoder"]
   states = sources.make_source(run.data, "train")[0]["text"]
-  assert embed(run, encoders[1], out) == (6, 0, 6)
+  assert embed(run, encoders[1], out) == (6, 0, 6, 0)
   second = provenance.of_new_run(run, None)["text_encoder"]
   assert first != second == {"checksum": encoders[1].checksum, "max_length": 48}
   assert np.abs(sources.make_source(run.data, "train")[0]["text"] - states).max() > 0.1
@@ -151,7 +156,7 @@ def test_a_run_that_was_stopped_goes_on_and_nobody_trains_on_half_of_it(
       embed(run, encoders[0], out)
   with pytest.raises(ValueError, match="index.npz is missing; python -m lumiere.embed writes"):
     sources.make_source(run.data, "train")
-  assert embed(run, encoders[0], out) == (2, 4, 0)
+  assert embed(run, encoders[0], out) == (2, 4, 0, 0)
   assert len(sources.make_source(run.data, "train")) > 0
 
 
