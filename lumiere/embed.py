@@ -22,15 +22,19 @@ from lumiere import cli, processes
 
 
 class Counts(NamedTuple):
-  """Captions whose states were made, and kept; states of other encoders that were removed."""
+  """Captions whose states were made, and kept; states of other encoders that were removed; captions that were cut."""
 
   made: int
   kept: int
   removed: int
+  cut: int
 
   def __str__(self) -> str:
     removed = f", {self.removed} of another encoder removed" if self.removed else ""
-    return f"states of {self.made} captions made, of {self.kept} kept{removed}"
+    cut = (
+      f"; {self.cut} of those made are too long, and their ends are not read" if self.cut else ""
+    )
+    return f"states of {self.made} captions made, of {self.kept} kept{removed}{cut}"
 
 
 def main():
@@ -82,12 +86,14 @@ def embed(experiment, encoder, out: epath.PathLike, batch_size: int = 32) -> Cou
   with processes.first_goes_ahead("other encoders"):
     removed = remove_others(out, whose) if processes.is_first() else 0
   stored = {int(key) for _, rows in embeddings.files_of(out, whose) for key in rows["key"]}
-  made, kept, waiting = set(), set(), {}
+  made, kept, too_long, waiting = set(), set(), set(), {}
 
   def make():
     texts = [c.decode() if isinstance(c, bytes) else str(c) for c in waiting.values()]
     embeddings.save_states(out, whose, texts, encode(encoder, texts, batch_size))
     made.update(waiting)
+    tokenizer = encoder.tokenizer
+    too_long.update(text for text in texts if tokenizer.count(text) > tokenizer.max_length)
     waiting.clear()
 
   for caption in captions_of(splits):
@@ -109,7 +115,7 @@ def embed(experiment, encoder, out: epath.PathLike, batch_size: int = 32) -> Cou
     dataset = sources.digest(sources.fingerprint(plain))
     embeddings.write_index(out, whose, sorted({*known, dataset}))
   processes.wait_for_all("index")
-  return Counts(len(made), len(kept), removed)
+  return Counts(len(made), len(kept), removed, len(too_long))
 
 
 def captions_of(splits):

@@ -21,13 +21,13 @@ PACKAGES = ("stunet", "ssr", "multidiffusion", "diffusion", "lumiere")
 PARTS = (*PACKAGES, "configs", "docs", "tests", "scripts", "benchmarks", "notebooks", ".ci")
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg")
+PROGRAMS = ("train.py", "sample.py", "scripts/*.py", "benchmarks/*.py", "lumiere/**/*.py")
 SCRIPTS = sorted(
-  [
-    *(ROOT / name for name in ("train.py", "sample.py")),
-    *ROOT.glob("scripts/*.py"),
-    *ROOT.glob("benchmarks/*.py"),
-    *(path for path in ROOT.glob("lumiere/**/*.py") if "cli.run(" in path.read_text()),
-  ]
+  path
+  for pattern in PROGRAMS
+  for path in ROOT.glob(pattern)
+  if 'if __name__ == "__main__":' in path.read_text()
+  and path.parent.name + path.stem != "lumiere__main__"
 )
 CONFIGS = sorted(set(ROOT.glob("configs/*.py")) - {ROOT / "configs" / "common.py"})
 named = lambda path: str(path.relative_to(ROOT))

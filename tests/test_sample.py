@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lumiere import checkpoints
+from lumiere import checkpoints, checksums
 from lumiere.data import frames
 from tests.command_line import assert_one_line, run
 
@@ -33,11 +33,16 @@ def models(runs):
 def other_run(run, folder, **sections):
   """A copy of a run that says of itself that it was trained with some fields otherwise."""
   shutil.copytree(run, folder)
-  path = folder / "checkpoints" / "2" / "config" / "metadata"
-  config = json.loads(path.read_text())
+  config, sums = (
+    folder / "checkpoints" / "2" / name / "metadata" for name in ("config", "checksums")
+  )
+  said, sealed = json.loads(config.read_text()), json.loads(sums.read_text())
   for name, fields in sections.items():
-    config[name] |= fields
-  path.write_text(json.dumps(config))
+    said[name] |= fields
+  sealed["notes"]["config"] = checksums.digest(said)
+  sealed["digest"] = checksums.digest({name: sealed[name] for name in ("trees", "notes")})
+  config.write_text(json.dumps(said))
+  sums.write_text(json.dumps(sealed))
   return folder
 
 

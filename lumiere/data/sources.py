@@ -10,7 +10,7 @@ from lumiere.data import moving_shapes, video_folder
 from lumiere.data.embeddings import Index, WithText
 from lumiere.data.loader import ToClip, Tokenize
 from lumiere.experiment import DataConfig, Experiment
-from lumiere.text.tokenize import ByteTokenizer
+from lumiere.text.tokenize import ByteTokenizer, cut_off
 
 
 def make_source(config: DataConfig, split: str):
@@ -34,7 +34,7 @@ def make_source(config: DataConfig, split: str):
   return source
 
 
-# Examples that a fingerprint looks at.
+# Examples that are looked at to describe a dataset.
 LOOKED_AT = 16
 
 
@@ -58,6 +58,27 @@ def fingerprint(config: DataConfig) -> dict[str, Any]:
     "examples": {name: split.num_examples for name, split in builder.info.splits.items()},
     "content": f"{content:08x}",
   }
+
+
+def cut_captions(experiment: Experiment) -> str:
+  """Says how many captions are longer than the network reads, of a few all over the train split; empty if none is.
+
+  Captions that an encoder outside the network has read are counted by `lumiere.embed`.
+  """
+  text = experiment.text
+  if text is None or text.encoder is None:
+    return ""
+  source, tokenizer = make_source(experiment.data, "train"), ByteTokenizer(text.max_length)
+  looked_at = np.linspace(0, len(source) - 1, min(LOOKED_AT, len(source))).astype(int)
+  captions = [np.asarray(source[int(index)]["caption"]).item() for index in looked_at]
+  texts = [c.decode("utf-8") if isinstance(c, bytes) else str(c) for c in captions]
+  cut = [text for text in texts if cut_off(tokenizer, text)]
+  if not cut:
+    return ""
+  return (
+    f"{len(cut)} of {len(texts)} captions that were looked at have more than text.max_length={text.max_length} tokens; "
+    f"what is beyond is not read, as in {cut[0]!r}: {cut_off(tokenizer, cut[0])!r}"
+  )
 
 
 def digest(fingerprint: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from absl import logging
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from diffusion.guidance import classifier_free
@@ -29,7 +30,7 @@ from lumiere.masks import shown
 from lumiere.model import Conditioning, image_prefixes, unconditional
 from lumiere.pretrained_text import TextEncoder
 from lumiere.text import TEXT_KEYS
-from lumiere.text.tokenize import ByteTokenizer
+from lumiere.text.tokenize import ByteTokenizer, cut_off
 from lumiere.weights import Weights
 from multidiffusion.denoiser import windowed
 from multidiffusion.windows import plan_windows
@@ -106,6 +107,9 @@ class Generator:
     text = self.experiment.text
     if text is None:
       return {}
+    for prompt in prompts:
+      if rest := self.cut_off(prompt):
+        logging.warning("the prompt %r is too long: its end is not read: %r", prompt, rest)
     if text.encoder is None:
       if self.text_encoder is None:
         raise ValueError(
@@ -121,6 +125,14 @@ class Generator:
         return {name: conditioning[name] for name in ("text", "text_mask")}
       return conditioning
     return self.encode_batch(ByteTokenizer(text.max_length)(prompts))
+
+  def cut_off(self, prompt: str) -> str:
+    """The end of a prompt that the model does not read, for it has more tokens than it takes; empty if all is read."""
+    text = self.experiment.text
+    if text is None or (text.encoder is None and self.text_encoder is None):
+      return ""
+    own = text.encoder is not None
+    return cut_off(ByteTokenizer(text.max_length) if own else self.text_encoder.tokenizer, prompt)
 
   def encode_batch(self, batch: Mapping[str, ArrayLike]) -> Conditioning:
     """Caption states of a batch from the loader: of its tokens, or precomputed."""

@@ -97,7 +97,7 @@ def read_bpe(folder: epath.PathLike) -> tuple[dict[str, int], list[tuple[str, st
   for name in FILES:
     path = epath.Path(folder) / name
     content = files.read_bytes(path)
-    with files.about(path, EOFError, OSError, zlib.error):
+    with files.about(path, EOFError, OSError, zlib.error, what="it is damaged: "):
       texts.append(gzip.decompress(content).decode("utf-8"))
   with files.about(epath.Path(folder) / FILES[0], RecursionError, TypeError):
     vocabulary = json.loads(texts[0])
@@ -140,3 +140,7 @@ class GlideTokenizer:
       ids = self._bpe.encode(text).ids[: self.max_length]
       row[: len(ids)], seen[: len(ids)] = ids, True
     return {"tokens": tokens, "mask": mask}
+
+  def count(self, text: str) -> int:
+    """Tokens of a whole text."""
+    return len(self._bpe.encode(text).ids)

@@ -17,6 +17,7 @@ from etils import epath
 
 from lumiere import checkpoints, weights
 from lumiere import mesh as meshes
+from lumiere.data import sources
 from lumiere.model import abstract_model, image_prefixes
 from lumiere.state import TrainState, init_state
 from lumiere.training import provenance
@@ -151,6 +152,8 @@ def announce(run: Run, workdir: epath.Path, made_from: provenance.Provenance):
   if made_from["inherited"]:
     say(f"started from {provenance.describe_inherited(made_from['inherited'])}")
   say(f"data: {provenance.describe_data(made_from['data'])}")
+  if cut := sources.cut_captions(run.stage.experiment):
+    logging.warning("%s", cut)
   if made_from["text_encoder"]:
     say("caption states of the text encoder {checksum}".format(**made_from["text_encoder"]))
   trained, frozen = (weights.count(tree) / 1e6 for tree in (run.state.params, run.frozen))
