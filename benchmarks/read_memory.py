@@ -1,6 +1,6 @@
 """Memory that reading a video takes, against how long it is.
 
-python benchmarks/read_memory.py [--seconds=5] [--seconds=...] [--size=64] [--keep]
+python benchmarks/read_memory.py [--seconds=5 --seconds=30] [--size=64] [--keep]
 
 Makes 1080p videos and masks of each length, reads each in a process of its own at 8 frames per second, fitted to SIZE, and
 prints the peak of that process's memory over that of one that only imports. With --keep frames are kept at their own size,
