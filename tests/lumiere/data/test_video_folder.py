@@ -207,8 +207,8 @@ def test_videos_and_pictures_are_upright(tmp_path):
     assert all(is_scene(frame) for frame in clip.video)
   upright = frames.fit(frames.first_frame(CASES / "phone_portrait.mp4"), 96).astype(int)
   for clip in clips_of(tmp_path / "phone_portrait.mp4", resolution=96):
-    assert np.abs(clip.video - upright).mean() < 6  # all but the ball that rolls
-    assert np.abs(clip.video - upright[::-1, ::-1]).mean() > 40
+    assert np.abs(clip.video[:, :40] - upright[:40]).mean() < 2  # the sky and the arrow
+    assert np.abs(clip.video[:, :40] - upright[::-1, ::-1][:40]).mean() > 20
   (picture,) = clips_of(tmp_path / "phone_exif6.jpg", num_frames=1, resolution=96)
   assert is_scene(picture.video[0])
   circle = clips_of(tmp_path / "anamorphic.mp4", resolution=96)[0].video[0].min(-1) > 128
