@@ -37,7 +37,7 @@ _ALLOWED_HOSTS = flags.DEFINE_list(
 
 
 def main():
-  """Reads the flags, restores the models, serves the page until Ctrl-C or SIGTERM."""
+  """Reads the flags, restores the models, serves the page until Ctrl-C or another signal ends it."""
   if _WORKDIR.value is None:
     raise ValueError("--workdir is missing: give the workdir of a stunet training run")
   try:
@@ -57,19 +57,17 @@ def main():
 
 @contextlib.contextmanager
 def signals_end_it() -> Iterator[None]:
-  """SIGTERM and a closed terminal end the program in good order: what was uploaded and made is deleted."""
+  """Ctrl-C, SIGTERM and a closed terminal end the program in good order: what was uploaded and made is deleted."""
 
   def end(number, _):
-    signal.signal(number, signal.SIG_IGN)  # asked for again, the order stays good
+    signal.signal(number, signal.SIG_DFL)  # who asks again waits for nothing
     sys.exit(128 + number)
 
-  ends = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-  # A closed terminal is none of the program's business under nohup.
-  before = {
-    number: signal.signal(number, end)
-    for number in ends
-    if signal.getsignal(number) == signal.SIG_DFL
-  }
+  names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+  before = {number: signal.getsignal(number) for number in map(signal.Signals.__getitem__, names)}
+  for number, handler in before.items():
+    if handler in (signal.SIG_DFL, signal.default_int_handler):  # under nohup one is ignored
+      signal.signal(number, end)
   try:
     yield
   finally:

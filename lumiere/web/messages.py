@@ -45,7 +45,7 @@ def whole(name: str, value: float | int | None) -> int:
   return int(value)
 
 
-# Shown by the browser, which also notices what the server cannot say: that it is gone, or was started anew.
+# A script for the browser: the message, and both buttons, where the server answers with an error before our code is reached.
 LOST = f"""() => [
   {json.dumps(failed("the server did not take this: reload the page, and give the picture again if there is one"))},
   {{__type__: "update", interactive: true}},

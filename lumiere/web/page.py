@@ -2,17 +2,18 @@
 
 import concurrent.futures
 import contextlib
+import functools
 import html
+import logging
 import os
 import pathlib
 import queue
+import shutil
 import socket
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
-
-from absl import logging
 
 # Some of Gradio's reports ask the environment only, and when it is imported.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -144,7 +145,7 @@ def build(studio: Studio, folder: str) -> gr.Blocks:
         )  # fmt: skip
         with gr.Row(elem_id="seed"):
           seed = gr.Number(
-            0, label="Seed", precision=0, info="Another seed, another video", min_width=140
+            0, label="Seed", step=1, info="Another seed, another video", min_width=140
           )
           dice = gr.Button("Random seed", size="md", min_width=140)
         count = gr.Slider(
@@ -164,7 +165,10 @@ def build(studio: Studio, folder: str) -> gr.Blocks:
     asked = [prompt, picture, canvas, strength, seed, count, steps]
     shown = [video, caption, xt, message, make, stop]
     # The studio has a queue of its own, which says how long it is.
-    made = gr.on([make.click, prompt.submit], run, asked, shown, concurrency_limit=None, **private)
+    # Gradio looks for generator functions; the type checks of tests wrap `run` in a function that is none.
+    making = functools.wraps(run)(lambda *order: (yield from run(*order)))
+    asks = [make.click, prompt.submit]
+    made = gr.on(asks, making, asked, shown, concurrency_limit=None, **private)
     made.failure(None, None, [message, make, stop], js=messages.LOST)
     stop.click(cancel, queue=False, **private)
     page.unload(cancel)  # who closes the page waits for nothing
@@ -209,37 +213,49 @@ def served(
   Raises:
     OSError: if the address cannot be listened on.
   """
-  with tempfile.TemporaryDirectory(prefix="lumiere_web_") as folder:
+  folder = tempfile.mkdtemp(prefix="lumiere_web_")
+  delete = functools.partial(shutil.rmtree, folder, ignore_errors=True)
+  with contextlib.ExitStack() as at_end:  # what is named last is done first
+    at_end.callback(delete)
     os.environ["GRADIO_TEMP_DIR"] = folder
     gr.routes.DEFAULT_TEMP_DIR = folder  # else /tmp/gradio, which may be somebody else's
     page = build(studio, folder).queue(api_open=False)
-    try:
-      if port is not None:  # Gradio would leave its own attempt open
-        socket.create_server((host, port)).close()
-      page.launch(
-        server_name=host,
-        server_port=port,
-        share=False,
-        inbrowser=False,
-        prevent_thread_lock=True,
-        quiet=True,
-        show_error=True,
-        max_file_size=studios.MAX_UPLOAD,
-        state_session_capacity=64,
-        footer_links=[],
-        run_history=False,
-        enable_monitoring=False,
-        ssr_mode=False,
-        mcp_server=False,
-        pwa=False,
-        theme=look.THEME,
-        css=look.CSS,
-        app_kwargs={"middleware": [Middleware(OwnHostsOnly, [host, *allowed_hosts])]},
-      )
-    except OSError as error:
-      raise OSError(f"--host={host} --port={port} cannot be listened on: is it in use?") from error
-    try:
-      yield page
-    finally:
-      studio.close()
-      page.close(verbose=False)
+    launch(page, host, port, allowed_hosts)
+    # Requests that still run may write to the folder. But who ended the program may not wait for them: it is deleted twice.
+    at_end.callback(page.server.thread.join)
+    at_end.callback(page.close, verbose=False)
+    # Browsers that hold a connection open are not waited for, nor is each of them reported.
+    page.server.force_exit = True
+    at_end.callback(logging.getLogger("uvicorn.error").setLevel, "CRITICAL")
+    at_end.callback(delete)
+    at_end.callback(studio.close)
+    yield page
+
+
+def launch(page: gr.Blocks, host: str, port: int | None, allowed_hosts: Sequence[str]):
+  """Puts a page on the air; raises OSError if the address cannot be listened on."""
+  try:
+    if port is not None:  # Gradio would leave its own attempt open
+      socket.create_server((host, port)).close()
+    page.launch(
+      server_name=host,
+      server_port=port,
+      share=False,
+      inbrowser=False,
+      prevent_thread_lock=True,
+      quiet=True,
+      show_error=True,
+      max_file_size=studios.MAX_UPLOAD,
+      state_session_capacity=64,
+      footer_links=[],
+      run_history=False,
+      enable_monitoring=False,
+      ssr_mode=False,
+      mcp_server=False,
+      pwa=False,
+      theme=look.THEME,
+      css=look.CSS,
+      app_kwargs={"middleware": [Middleware(OwnHostsOnly, [host, *allowed_hosts])]},
+    )
+  except OSError as error:
+    raise OSError(f"--host={host} --port={port} cannot be listened on: is it in use?") from error

@@ -246,12 +246,12 @@ class Studio:
       self._line[session] = _Place(show, stop)
     try:
       with self._moves:
-        while not stop.is_set():
-          before = list(self._line).index(session)
-          show(Report(before))
-          if before == 0:
-            break
-          self._moves.wait()
+        before = None
+        while before != 0 and not stop.is_set():
+          if (now := list(self._line).index(session)) != before:
+            show(Report(before := now))
+          if before != 0:
+            self._moves.wait()
       if not stop.is_set():
         yield stop
     finally:

@@ -59,7 +59,9 @@ def test_other_websites_are_refused(origin):
 def test_allowed_names_are_answered_behind_a_proxy_too():
   allowed = ["Lumiere.example"]
   assert answer(allowed, host="lumiere.example").text == "the page"
-  assert answer(allowed, host="lumiere.example", origin="https://lumiere.example").text == "the page"
+  assert (
+    answer(allowed, host="lumiere.example", origin="https://lumiere.example").text == "the page"
+  )
   # A proxy may put its own Host in place of the browser's.
   assert answer(allowed, host="127.0.0.1:7860", origin="https://lumiere.example").text == "the page"
   assert answer(allowed, host="www.lumiere.example").status_code == 403
