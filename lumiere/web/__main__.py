@@ -63,8 +63,9 @@ def signals_end_it() -> Iterator[None]:
     signal.signal(number, signal.SIG_DFL)  # who asks again waits for nothing
     sys.exit(128 + number)
 
-  names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-  before = {number: signal.getsignal(number) for number in map(signal.Signals.__getitem__, names)}
+  names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has not all of them
+  numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+  before = {number: signal.getsignal(number) for number in numbers}
   for number, handler in before.items():
     if handler in (signal.SIG_DFL, signal.default_int_handler):  # under nohup one is ignored
       signal.signal(number, end)
