@@ -1,15 +1,15 @@
-"""What a network predicts, and the loss that teaches it.
+"""Prediction types and the training loss.
 
     z = alpha x + sigma eps,   v = alpha eps - sigma x                                                              (1)
 
-so any one of eps, v and x0 gives the other two:
+so each of eps, v and x0 determines the other two:
 
     x0  = (z - sigma eps) / alpha = alpha z - sigma v                                                               (2)
     eps = (z - alpha x0) / sigma  = sigma z + alpha v                                                               (3)
     v   = (alpha z - x0) / sigma  = (eps - sigma z) / alpha                                                         (4)
 
-The loss is the mean square error in the predicted quantity. An error in x0 counts there as snr (eps) or snr + 1 (v) times
-its square; `min_snr` (Hang et al., 2023) makes that min(snr, gamma), whatever is predicted.
+The loss is the mean squared error of the predicted quantity. In terms of x0 this weights the squared error by snr (eps) or
+snr + 1 (v). `min_snr` (Hang et al., 2023) makes the weight min(snr, gamma) for every prediction type.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from diffusion.schedule import Schedule, alpha_sigma, expand_like
 PREDICTIONS = ("eps", "v", "x0")
 WEIGHTINGS = ("uniform", "min_snr")
 
-# (z [b ...], log_snr [b], conditioning) -> prediction [b ...]; a conditioning's leaves have the batch in front.
+# (z [b ...], log_snr [b], conditioning) -> prediction [b ...]; the leaves of a conditioning have a leading batch axis.
 Denoiser = Callable[[Array, Array, Any], Array]
 
 
@@ -36,7 +36,7 @@ def convert(
   source: str,
   target: str,
 ) -> Float[Array, "b ..."]:
-  """Equations (2) to (4): from one prediction type to another.
+  """Equations (2) to (4): converts one prediction type to another.
 
   Raises:
     ValueError: for a type that is not "eps", "v" or "x0".
@@ -65,8 +65,8 @@ class Objective:
   """The training objective.
 
   Attributes:
-    prediction: what the network gives: "eps", "v" or "x0".
-    weighting: "uniform" in that space, or "min_snr".
+    prediction: what the network predicts: "eps", "v" or "x0".
+    weighting: "uniform" for that quantity, or "min_snr".
     min_snr_gamma: gamma of min_snr.
   """
 
@@ -89,10 +89,10 @@ class Objective:
     key: PRNGKeyArray,
     conditioning: Any,
   ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-    """Draws a noise level and noise for each example, and asks the denoiser.
+    """Draws a noise level and noise for each example, and evaluates the denoiser.
 
     Returns:
-      (losses, log_snr): weighted mean square error of each example, in float32, and the level it was measured at.
+      (losses, log_snr): weighted mean squared error of each example, in float32, and its noise level.
     """
     time_key, noise_key = jax.random.split(key)
     log_snr = schedule.log_snr(schedule.sample_time(time_key, len(x)))
@@ -104,7 +104,7 @@ class Objective:
     return self.weight(log_snr) * jnp.mean(jnp.square(error).reshape(len(x), -1), axis=1), log_snr
 
   def weight(self, log_snr: Float[Array, " b"]) -> Float[Array, " b"]:
-    """Weight of the mean square error at a noise level."""
+    """Weight of the mean squared error at a noise level."""
     if self.weighting == "uniform":
       return jnp.ones_like(log_snr)
     snr = jnp.exp(log_snr)

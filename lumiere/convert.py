@@ -5,6 +5,7 @@ python -m lumiere.convert --source=IF-I-M-v1.0/unet --out=runs/if_m             
 python -m lumiere.convert --source=IF-I-M-v1.0 --out=runs/if_m                   (DeepFloyd's own folder: config.yml)
 python -m lumiere.convert --source=base.pt --architecture=glide_base --out=runs/glide
 python -m lumiere.convert --source=t5-v1_1-xxl --out=runs/t5_xxl                 (a text encoder)
+python -m lumiere.convert --source=IF-I-M-v1.0/text_encoder --out=runs/t5_xxl --variant=fp16
 python -m lumiere.convert --source=runs/t2i --to=diffusers --out=mine            (a run of ours, back)
 
 Says what it recognised, fits every tensor by name and shape before it reads the first, and writes them one at a time: no
@@ -33,7 +34,7 @@ def main():
   if flags.FLAGS.to == "diffusers":
     interop.export(source, out)
     return
-  fitted = interop.convert(source, out, flags.FLAGS.architecture)
+  fitted = interop.convert(source, out, flags.FLAGS.architecture, flags.FLAGS.variant)
   if flags.FLAGS.report:
     print(fitted.report())
   print(f"{fitted.summary()}\nwritten to {out}")
@@ -47,6 +48,9 @@ if __name__ == "__main__":
   flags.DEFINE_enum("to", "lumiere", ("lumiere", "diffusers"), "What to write.")
   flags.DEFINE_enum(
     "architecture", None, tuple(architectures.PUBLISHED), "What a bare file of weights is."
+  )
+  flags.DEFINE_string(
+    "variant", None, "Which of several weights that lie together: fp16, non_ema; ema of a .pt file."
   )
   flags.DEFINE_bool("report", False, "Print every tensor and where it went.")
   cli.run(main)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lumiere import checkpoints
+from lumiere import checkpoints, checksums
 from lumiere.data import frames
 from tests.command_line import assert_one_line, run
 
@@ -33,11 +33,16 @@ def models(runs):
 def other_run(run, folder, **sections):
   """A copy of a run that says of itself that it was trained with some fields otherwise."""
   shutil.copytree(run, folder)
-  path = folder / "checkpoints" / "2" / "config" / "metadata"
-  config = json.loads(path.read_text())
+  config, sums = (
+    folder / "checkpoints" / "2" / name / "metadata" for name in ("config", "checksums")
+  )
+  said, sealed = json.loads(config.read_text()), json.loads(sums.read_text())
   for name, fields in sections.items():
-    config[name] |= fields
-  path.write_text(json.dumps(config))
+    said[name] |= fields
+  sealed["notes"]["config"] = checksums.digest(said)
+  sealed["digest"] = checksums.digest({name: sealed[name] for name in ("trees", "notes")})
+  config.write_text(json.dumps(said))
+  sums.write_text(json.dumps(sealed))
   return folder
 
 
@@ -53,7 +58,7 @@ def test_video_sheet_slice_and_sidecar_again_and_again(sample, models, tmp_path)
   stem = "000_a-red-circle-rests-on-black_seed0"
   assert sorted(one) == [f"{stem}.json", f"{stem}.mp4", f"{stem}_sheet.png", f"{stem}_xt.png"]
   assert one == two
-  decoded = np.stack([frame for _, frame in frames.decode(tmp_path / "one" / f"{stem}.mp4")])
+  decoded = frames.read_video(tmp_path / "one" / f"{stem}.mp4", 8)
   assert decoded.shape == (8, 256, 256, 3)
   about = json.loads(one[f"{stem}.json"])
   assert about["prompt"] == PROMPT and about["num_frames"] == 8 and about["base"]["step"] == 2
@@ -177,7 +182,7 @@ def test_what_cannot_be_made_is_said_before_weights_are_read(
   )
   cases = (
     (["animate", *common, f"--image={given / 'text.png'}"], ("text.png", "no picture")),
-    (["animate", *common, f"--image={given / 'none.png'}"], ("none.png", "No such file")),
+    (["animate", *common, f"--image={given / 'none.png'}"], ("none.png", "no such file")),
     (["animate", *common], ("--image is missing",)),
     (["animate", *common, image, f"--mask={given / 'small_mask.png'}"], ("128x128", "256x256")),
     (["animate", *common, image, "--at=8"], ("keyframe 8", "0 to 7")),
@@ -207,7 +212,7 @@ def test_what_cannot_be_made_is_said_before_weights_are_read(
     ([prompt, out, *models, "--base_window=3"], ("window=3", "2 or 4")),
     ([prompt, out, models[0], f"--ssr_workdir={other_ssr}"], ("8x8", "16x16 to 64x64")),
     ([prompt, out, f"--workdir={other_text}"], ("text_encoder is missing", "text")),
-    ([*common, f"--text_encoder={tmp_path}"], ("text_encoder", "not wanted")),
+    ([*common, f"--text_encoder={tmp_path}"], ("text_encoder", "is not used")),
   )  # fmt: skip
   for arguments, words in cases:
     assert_one_line(sample(*arguments), *words)

@@ -1,60 +1,27 @@
-"""What a user names on a command line, a page or in a notebook, read and checked: prompts, pictures, videos, masks.
+"""Input files of a user, images, videos and masks, read and fitted to a model's frames.
 
-No weights and no JAX: what cannot be used is said before anything large is loaded.
+Errors are reported before weights are read.
 """
 
-import pathlib
 import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 
 from lumiere.data import frames
-from lumiere.sampling import prompts as timed
-from lumiere.sampling.prompts import Prompt
-
-
-def read_prompts(given: Sequence[str], path: str | None = None) -> list[Prompt]:
-  """Prompts given one by one, and those of a text file with one a line.
-
-  Raises:
-    ValueError: if there is none, or one is blank.
-    OSError: if the file cannot be read.
-  """
-  prompts = list(given)
-  if path is not None:
-    try:
-      text = pathlib.Path(path).read_text(encoding="utf-8-sig")  # without a byte order mark
-    except UnicodeDecodeError as error:
-      raise ValueError(
-        f"--prompts_file={path} is not UTF-8 text: byte {error.start} cannot be read; save it as UTF-8"
-      ) from error
-    # Lines end at newlines only: a prompt may hold other separators of Unicode.
-    found = [line.strip() for line in text.split("\n") if line.strip()]
-    if not found:
-      raise ValueError(f"--prompts_file={path} holds no prompt: one a line is expected")
-    prompts += found
-  if not prompts:
-    raise ValueError("--prompt is missing: give at least one prompt, or --prompts_file")
-  if blank := [prompt for prompt in prompts if not prompt.strip()]:
-    raise ValueError(f"--prompt={blank[0]!r} is blank")
-  parsed = timed.parse(prompts)
-  if timed.looks_timed(parsed):
-    print(
-      "note: no prompt begins at frame 0, so numbers before a colon are read as part of the prompts"
-    )
-  return parsed
+from lumiere.sampling import given as givens
+from lumiere.sampling.given import Fitting, Given
 
 
 def read_images(paths: Sequence[str]) -> list[UInt8[np.ndarray, "_h _w 3"]]:
-  """Picture files; prints their sizes.
+  """Image files; prints their sizes.
 
   Raises:
-    ValueError: if there is none, or one is no picture.
+    ValueError: if there is none, or one is not an image.
   """
   if not paths:
-    raise ValueError("--image is missing: give the picture that is to move")
+    raise ValueError("--image is missing: give the image to animate")
   images = [frames.read_image(path) for path in paths]
   for path, image in zip(paths, images, strict=True):
     print(f"{path}: {image.shape[1]}x{image.shape[0]} pixels; its middle square is resized")
@@ -62,74 +29,97 @@ def read_images(paths: Sequence[str]) -> list[UInt8[np.ndarray, "_h _w 3"]]:
 
 
 def read_video(
-  path: str | None, fps: float, size: int, usable: Callable[[int], int] = lambda count: count
-) -> UInt8[np.ndarray, "t h w 3"]:
-  """A video file at the model's frame rate; prints what is used of it.
+  path: str | None, fps: float | int, size: int, usable: Callable[[int], int] = lambda count: count
+) -> UInt8[np.ndarray, "t s s 3"]:
+  """A video file at the model's frame rate, its middle square resized; prints what is used of it.
 
   Args:
     path: of the file.
     fps: frames per second.
-    size: side of the model's frames, for the message.
-    usable: from the frames that are there to how many of them are kept; all by default.
+    size: side of the model's frames. Frames are fitted as they come: memory does not grow with the file's pixels.
+    usable: from the number of frames in the file to how many of them are used; by default all.
 
   Raises:
     ValueError: if no file is given, it cannot be read or is too short.
   """
-  if path is None:
-    raise ValueError("--video is missing: give a video file")
-  video = frames.read_video(path, fps)
-  used = video[: usable(len(video))]
-  if not len(used):
-    raise ValueError(f"--video={path} is too short: it has {len(video)} frames at {fps:g} fps")
-  print(
-    f"{path}: {len(video)} frames at {fps:g} fps, {len(used)} used; {video.shape[2]}x{video.shape[1]} pixels, the middle "
-    f"square is resized to {size}x{size}"
-  )
-  return used
+  return _read(path, fps, _fitting(path, size), usable)
 
 
 def read_hole(
-  video: UInt8[np.ndarray, "t h w 3"],
-  fps: float,
+  path: str | None,
+  fps: float | int,
+  size: int,
+  usable: Callable[[int], int] = lambda count: count,
   *,
   mask: str | None = None,
   box: Sequence[str] | None = None,
   border: Sequence[str] | None = None,
-) -> tuple[UInt8[np.ndarray, "t h2 w2 3"], Bool[np.ndarray, "t2 h2 w2"]]:
-  """What of a video is to be made, said in one of three ways.
+  soft_edge: int = 0,
+) -> Given:
+  """A video file of which a part is generated, given in one of three ways; prints what is used of it.
 
   Args:
-    video: the clip.
-    fps: its frame rate.
-    mask: a picture or video file of the clip's size, white where pixels are made.
-    box: left, top, right and bottom of a rectangle, in pixels.
-    border: left, top, right and bottom widths, in pixels, that are added around the clip.
-
-  Returns:
-    (the video with its border, True where it is to be made; one frame for all or one each).
+    path: of the video.
+    fps: frames per second.
+    size: side of the model's frames.
+    usable: see `read_video`.
+    mask: an image or video file of the video's size, white where pixels are generated.
+    box: left, top, right and bottom of a rectangle, in the video's pixels.
+    border: left, top, right and bottom widths in pixels that are added around the video. The video is not cropped then:
+      its shorter side gets further pixels, up to a square.
+    soft_edge: pixels over which kept pixels blend into generated ones.
 
   Raises:
-    ValueError: if not exactly one way is given, or it does not fit the video.
+    ValueError: if not exactly one way is given, it does not fit the video, or nothing is left to generate.
   """
   if [mask, box, border].count(None) != 2:
-    raise ValueError("one of --mask, --box and --border is needed: what is to be made new")
-  height, width = video.shape[1:3]
-  if mask is not None:
-    new = frames.read_mask(mask, fps)
-    return video, new if len(new) == 1 else new[: len(video)]
+    raise ValueError(
+      "one of --mask, --box and --border is needed: the part of the video to generate"
+    )
+  widths = (0, 0, 0, 0) if border is None else four_numbers("border", border)
+  if border is not None and (min(widths) < 0 or not any(widths)):
+    raise ValueError(f"--border={','.join(border)} must be 0 or more pixels, one above 0")
+  fitting = _fitting(path, size, widths)
+  new = np.zeros((1, *fitting.source), bool)
   if box is not None:
     left, top, right, bottom = four_numbers("box", box)
+    height, width = fitting.source
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
       raise ValueError(f"--box={','.join(box)} must lie within the video's {width}x{height} pixels")
-    new = np.zeros((1, height, width), bool)
     new[:, top:bottom, left:right] = True
-    return video, new
-  left, top, right, bottom = four_numbers("border", border)
-  if min(left, top, right, bottom) < 0 or not any((left, top, right, bottom)):
-    raise ValueError(f"--border={','.join(border)} must be 0 or more pixels, one above 0")
-  around = ((0, 0), (top, bottom), (left, right))
-  new = np.pad(np.zeros((1, height, width), bool), around, constant_values=True)
-  return np.pad(video, (*around, (0, 0))), new
+  if mask is not None:
+    known = frames.read_mask(mask, fps, fitting.known)
+  else:
+    known = np.stack([fitting.known(new[0])])
+  video = _read(path, fps, fitting, usable)
+  given = givens.hole(video, known if len(known) == 1 else known[: len(video)], soft_edge)
+  givens.check_something_is_new([given])
+  return given
+
+
+def _fitting(path: str | None, size: int, border: Sequence[int] = (0, 0, 0, 0)) -> Fitting:
+  if path is None:
+    raise ValueError("--video is missing: give a video file")
+  return Fitting(frames.first_frame(path).shape[:2], size, tuple(border))
+
+
+def _read(
+  path: str, fps: float | int, fitting: Fitting, usable: Callable[[int], int]
+) -> np.ndarray:
+  """The frames that are used of a video, fitted; prints what was done."""
+  video = frames.read_video(path, fps, fitting.frame)
+  used = video[: usable(len(video))]
+  if not len(used):
+    raise ValueError(f"--video={path} is too short: it has {len(video)} frames at {fps:g} fps")
+  (height, width), size, square = fitting.source, fitting.size, fitting.square
+  if any(fitting.border):
+    how = f"widened to {square}x{square} and resized to {size}x{size}"
+  else:
+    how = f"the middle square is resized to {size}x{size}"
+  print(
+    f"{path}: {len(video)} frames at {fps:g} fps, {len(used)} used; {width}x{height} pixels, {how}"
+  )
+  return used
 
 
 def four_numbers(name: str, values: Sequence[str]) -> list[int]:

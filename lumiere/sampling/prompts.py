@@ -1,11 +1,12 @@
-"""Prompts that change along time: which prompt each window of a clip carries.
+"""Prompts: how they are read, and, where they change along time, the prompt of each window of a clip.
 
-A timed prompt holds from its frame to the next one's. A window carries the prompt in force at its middle; over the length of
-a window around a change it carries both, their caption states mixed by shares that go evenly from one to the other. Where
-windows overlap, their predictions are averaged at every sampling step (MultiDiffusion with a prompt a window), so that one
-scene fades into the next.
+A timed prompt holds from its frame to that of the next one. A window has the prompt that holds at its middle. Around a change,
+over the length of a window, it has both: their caption states are mixed, with shares that go linearly from one to the other.
+Where windows overlap, their predictions are averaged at every sampling step (MultiDiffusion with one prompt per window), so
+that one scene fades into the next.
 """
 
+import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
@@ -22,14 +23,14 @@ def timed(prompt: Prompt) -> dict[int, str]:
 
 
 def in_one_line(prompt: Prompt) -> str:
-  """A prompt for people."""
+  """A prompt as text for people."""
   return prompt if isinstance(prompt, str) else "  ".join(f"{k}: {v}" for k, v in prompt.items())
 
 
 def check_prompts(prompts: Sequence[Prompt], num_frames: int):
   """Raises ValueError unless there are prompts, none is blank, and timed ones begin at 0 and within the clip."""
   if isinstance(prompts, str):
-    raise ValueError(f"prompts={prompts!r} must be a list, one entry a video")
+    raise ValueError(f"prompts={prompts!r} must be a list with one entry per video")
   if not len(prompts):
     raise ValueError("there is no prompt")
   for index, prompt in enumerate(prompts):
@@ -45,10 +46,10 @@ def check_prompts(prompts: Sequence[Prompt], num_frames: int):
 
 
 def of_windows(prompts: Sequence[Prompt], plan: WindowPlan) -> list[list[dict[str, float]]]:
-  """What each window carries for each video, [n][b]: prompts with their shares, which add up to 1.
+  """The prompts of each window and video, [n][b], with their shares, which add up to 1.
 
   Raises:
-    ValueError: if one of the prompts has the larger share of no window.
+    ValueError: if a prompt has the larger share in no window.
   """
   middles = [start + (plan.length - 1) / 2 for start in plan.starts]
   rows = [[_shares(timed(prompt), middle, plan.length) for prompt in prompts] for middle in middles]
@@ -72,6 +73,38 @@ def _shares(parts: Mapping[int, str], middle: float, fade: int) -> dict[str, flo
       shares[parts[begin]] = shares.get(parts[begin], 0.0) + share
   total = sum(shares.values())
   return {text: share / total for text, share in shares.items()}
+
+
+def read_prompts(given: Sequence[str], path: str | None = None) -> list[Prompt]:
+  """Prompts given one by one, and those of a text file with one a line.
+
+  Raises:
+    ValueError: if there is none, or one is blank.
+    OSError: if the file cannot be read.
+  """
+  prompts = list(given)
+  if path is not None:
+    try:
+      text = pathlib.Path(path).read_text(encoding="utf-8-sig")  # without a byte order mark
+    except UnicodeDecodeError as error:
+      raise ValueError(
+        f"--prompts_file={path} is not UTF-8 text: byte {error.start} cannot be read; save it as UTF-8"
+      ) from error
+    # Lines end at newlines only: a prompt may hold other separators of Unicode.
+    found = [line.strip() for line in text.split("\n") if line.strip()]
+    if not found:
+      raise ValueError(f"--prompts_file={path} holds no prompt: one a line is expected")
+    prompts += found
+  if not prompts:
+    raise ValueError("--prompt is missing: give at least one prompt, or --prompts_file")
+  if blank := [prompt for prompt in prompts if not prompt.strip()]:
+    raise ValueError(f"--prompt={blank[0]!r} is blank")
+  parsed = parse(prompts)
+  if looks_timed(parsed):
+    print(
+      "note: no prompt begins at frame 0, so numbers before a colon are read as part of the prompts"
+    )
+  return parsed
 
 
 def parse(texts: Sequence[str]) -> list[Prompt]:

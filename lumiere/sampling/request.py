@@ -1,8 +1,8 @@
 """One run of sample.py: from its flags to files.
 
-    check -> read what is given -> settings -> restore the cascade -> sample in batches -> write
+    check -> read input files -> settings -> restore the cascade -> sample in batches -> write
 
-Everything that can be refused is refused before weights are read, which takes minutes at the paper's size.
+Errors are reported before weights are read, which takes minutes at the paper's size.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ Make = Callable[..., UInt8[np.ndarray, "b t h w 3"]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-  """What to make and from what. Fields are the flags of sample.py, which says what each of them means and accepts.
+  """What to generate, and from what. The fields are the flags of sample.py and documented there.
 
   Attributes:
     command: a key of `COMMANDS` in sample.py.
@@ -99,14 +99,14 @@ class Request:
 
 
 def fulfil(request: Request, flags: Sequence[str] = ()):
-  """Makes the videos of a request and writes them.
+  """Generates the videos of a request and writes them.
 
   Args:
-    request: what to make.
+    request: what to generate.
     flags: names of further fields that the JSON files record.
 
   Raises:
-    ValueError: names the flag or file that cannot be used, before weights are read.
+    ValueError: if a flag or file cannot be used; names it, before weights are read.
     CheckpointError: if a model is missing, damaged or of another stage.
     OSError: if a file cannot be read or written.
   """
@@ -114,7 +114,7 @@ def fulfil(request: Request, flags: Sequence[str] = ()):
   base, high = experiments(request)
   make, length = maker(request, base, high)
   sampling, ssr_sampling = sampling_settings(request, base, high)
-  # The cascade asks the same, but with its weights in memory.
+  # The cascade checks the same, but after its weights are in memory.
   if request.command == "edit" and not round(request.strength * sampling.num_steps):
     raise ValueError(
       f"--strength={request.strength:g} of {sampling.num_steps} steps leaves no step to run: the video would come back as it is"
@@ -199,7 +199,7 @@ def device_mesh(request: Request) -> jax.sharding.Mesh:
 
 
 def experiments(request: Request) -> tuple[Experiment, Experiment]:
-  """Those of the base and of what makes the last resolution, super-resolution if there is one; a style must fit the base."""
+  """The experiments of the base and of super-resolution, or of the base twice; checks that a style fits the base."""
   base, _ = checkpoints.load_experiment(request.workdir, request.step, ("stunet",))
   if request.style is not None:
     check_style(base, request.style)
@@ -209,17 +209,19 @@ def experiments(request: Request) -> tuple[Experiment, Experiment]:
 
 
 def maker(request: Request, base: Experiment, high: Experiment) -> tuple[Make, int]:
-  """(what makes the videos of a command, their frames). Reads and checks the files that the request names."""
+  """(a function that generates the videos of a command, their length). Reads and checks the request's files."""
   size = high.data.resolution
   count = request.num_frames or base.data.num_frames
   if request.command == "generate":
     return functools.partial(Cascade.generate, num_frames=count), count
   if request.command == "edit":
-    video = read_clip(request, base, size)
+    # Its frames are noised by the base; the last resolution sees none of them.
+    low = base.data.resolution
+    video = inputs.read_video(request.video, base.data.fps, low, functools.partial(usable, base))
     return functools.partial(Cascade.edit, video=video, strength=request.strength), len(video)
   if request.command == "extend":
     if request.num_frames is None:
-      raise ValueError("--num_frames is missing: how long the video is to be")
+      raise ValueError("--num_frames is missing: give the length of the video")
     if request.video is None:
       return functools.partial(Cascade.extend, num_frames=count), count
   check_conditional(base)
@@ -237,31 +239,34 @@ def read_given(request: Request, base: Experiment, size: int, count: int) -> Giv
   if request.command == "extend":
     return givens.beginning(inputs.read_video(request.video, fps, size), count, size)
   if request.command == "fill":
-    hole = inputs.read_hole(
-      read_clip(request, base, size),
+    return inputs.read_hole(
+      request.video,
       fps,
+      size,
+      functools.partial(usable, base),
       mask=request.mask,
       box=request.box,
       border=request.border,
+      soft_edge=request.soft_edge,
     )
-    return givens.with_hole(*hole, size, request.soft_edge)
   images = inputs.read_images(request.image)
   at = request.at or (0, -1)[: len(images)]
   moving = None if request.mask is None else frames.read_mask(request.mask, fps)[0]
-  return givens.pictures(images, at, count, size, moving, request.soft_edge)
+  given = givens.pictures(images, at, count, size, moving, request.soft_edge)
+  givens.check_something_is_new([given])
+  return given
 
 
-def read_clip(request: Request, base: Experiment, size: int) -> UInt8[np.ndarray, "t h w 3"]:
-  """The video of --video in a length that the base can make: at once, or if it is longer than trained in windows."""
-  factor, trained = base.temporal.total_factor, base.data.num_frames
-  usable = lambda count: count if count > trained else count // factor * factor
-  return inputs.read_video(request.video, base.data.fps, size, usable)
+def usable(base: Experiment, count: int) -> int:
+  """How many of `count` frames the base can generate, in windows if they exceed the training length."""
+  factor = base.temporal.total_factor
+  return count if count > base.data.num_frames else count // factor * factor
 
 
 def sampling_settings(
   request: Request, base: Experiment, high: Experiment
 ) -> tuple[SamplingConfig, SamplingConfig | None]:
-  """The models' own settings of the base and of super-resolution, with those changed that a flag gave."""
+  """The settings of the base and of super-resolution, with those of the flags in place of the models' own."""
   shared = {"sampler": request.sampler, "guidance_scale": request.guidance_scale}
 
   def changed(own: SamplingConfig, num_steps, window, stride) -> SamplingConfig:

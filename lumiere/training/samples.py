@@ -1,16 +1,17 @@
-"""Samples that training draws on its way: video files, and a contact sheet for people and TensorBoard."""
+"""Samples during training: video files, and a contact sheet in the workdir and in TensorBoard."""
 
 import einops
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from clu import metric_writers
 from etils import epath
 
 from lumiere import processes
 from lumiere.data import frames, loader, sources
 from lumiere.sampling import cascade
-from lumiere.sampling.generator import Generator
+from lumiere.sampling.generator import Generator, SamplingError
 from lumiere.training.stages import Stage
 
 
@@ -20,10 +21,10 @@ def write(
   workdir: epath.PathLike,
   writer: metric_writers.MetricWriter,
 ):
-  """Samples for the first held-out examples, the same ones with the same noise every time.
+  """Samples for the first held-out examples, with the same noise every time.
 
-  Writes WORKDIR/samples/STEP/sheet.png, for video stages also one .mp4 an example. For super-resolution the sheet shows
-  condition, sample and truth one under the other.
+  Writes WORKDIR/samples/STEP/sheet.png, for video stages also one .mp4 per example. For super-resolution the sheet shows the
+  condition, the sample and the truth below each other.
   """
   experiment = stage.experiment
   batch = held_out(stage, min(experiment.train.num_samples, experiment.train.batch_size))
@@ -34,7 +35,11 @@ def write(
   if experiment.is_super_resolution:
     conditioning |= stage.low_res_conditioning(jnp.asarray(truth), jax.random.key(experiment.seed))
     shown = [conditioning["low_res"]]
-  sampled = processes.whole(generator.sample(conditioning, truth.shape[1:], keys))
+  try:
+    sampled = processes.whole(generator.sample(conditioning, truth.shape[1:], keys))
+  except SamplingError as error:  # in all processes
+    logging.warning("No samples at step %d: %s", generator.step, error)
+    return
   if not processes.is_first():
     return
   shown = [*shown, sampled, truth] if shown else [sampled]

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from lumiere.text.tokenize import END, PAD, VOCAB_SIZE, ByteTokenizer, SentencePieceTokenizer
+from lumiere.text.tokenize import (
+  END,
+  PAD,
+  VOCAB_SIZE,
+  ByteTokenizer,
+  SentencePieceTokenizer,
+  cut_off,
+)
 from tests.lumiere.interop.published import train_pieces
 
 
@@ -67,3 +74,31 @@ def test_a_file_that_is_no_sentencepiece_model_is_refused(tmp_path):
   (tmp_path / "spiece.model").write_bytes(b"nothing")
   with pytest.raises(ValueError, match="no SentencePiece model"):
     SentencePieceTokenizer(tmp_path / "spiece.model", 8)
+
+
+@pytest.mark.parametrize(
+  ("text", "rest"),
+  [
+    ("", ""),
+    ("seven b", ""),
+    ("eight by", "y"),
+    ("a red circle", "ircle"),
+    ("äöüß", "ß"),
+    ("äöü7", ""),
+  ],
+)
+def test_what_is_cut_off_of_bytes(text, rest):
+  """Eight tokens: seven bytes and the end. A character of two bytes is read whole or not at all."""
+  tokenizer = ByteTokenizer(8)
+  assert cut_off(tokenizer, text) == rest
+  assert tokenizer.count(text) == len(text.encode()) + 1
+
+
+def test_what_is_cut_off_of_pieces_is_what_makes_no_difference(tmp_path):
+  train_pieces(tmp_path / "spiece.model")
+  tokenizer = SentencePieceTokenizer(tmp_path / "spiece.model", max_length=6)
+  text = "one blue square bounces up and down"
+  rest = cut_off(tokenizer, text)
+  kept = text.removesuffix(rest)
+  assert rest and kept and tokenizer.count(kept) <= 6 < tokenizer.count(text)
+  assert cut_off(tokenizer, kept) == ""
