@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 from jaxtyping import Bool, UInt8
-from PIL import Image, UnidentifiedImageError
 
 from lumiere.data import frames
+from lumiere.data.frames import pictures
 from lumiere.sampling.cascade import Cascade
 from lumiere.sampling.given import check_same_size, fit_video
 
@@ -24,7 +24,6 @@ MAX_STEPS = 1000
 MAX_WAITING = 16
 # Clips of text may be so many times longer than those that the base was trained on.
 MAX_LENGTH = 4
-FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP")
 # Pictures are shown this wide or wider to be painted on.
 CANVAS = 512
 
@@ -133,26 +132,20 @@ class Studio:
         f"{name} has {size / 2**20:.1f} MiB; pictures of up to {MAX_UPLOAD // 2**20} MiB are taken"
       )
     try:
-      with Image.open(path, formats=FORMATS) as image:
+      with pictures.open_file(path) as file:
+        image = pictures.identify(file)
+        if image is None:
+          raise frames.UnreadableError(
+            f"there is none in it, whatever its name says; one of {', '.join(pictures.FORMATS)} is needed"
+          )
         width, height = image.size
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-      raise ValueError(
-        f"{name} unpacks to far too many pixels; pictures of up to {MAX_PIXELS / 1e6:g} million are taken"
-      ) from error
-    except UnidentifiedImageError as error:
-      raise ValueError(
-        f"{name} is no picture, whatever its name says: one of {', '.join(FORMATS)} is needed"
-      ) from error
-    except (OSError, SyntaxError, ValueError) as error:
-      raise ValueError(f"{name} cannot be read: {error}") from error
-    if width * height > MAX_PIXELS:
-      raise ValueError(
-        f"{name} has {width}x{height} pixels; pictures of up to {MAX_PIXELS / 1e6:g} million are taken"
-      )
-    try:
-      picture = frames.read_image(path)
-    except ValueError as error:
-      raise ValueError(f"{name} is damaged: its picture cannot be read to the end") from error
+        if width * height > MAX_PIXELS:
+          raise frames.UnreadableError(
+            f"it has {width}x{height} pixels; up to {MAX_PIXELS / 1e6:g} million are taken"
+          )
+        picture = pictures.to_rgb(image, name)
+    except frames.UnreadableError as error:
+      raise ValueError(f"{name} cannot be read as a picture: {error}") from error
     return frames.enlarge(fit_video(picture[None], self.cascade.resolution)[0], CANVAS)
 
   def make(
@@ -212,6 +205,8 @@ class Studio:
     about = f"{self.count(order)} frames of {side}x{side} pixels, seed {order.seed}"
     if self.style is not None:
       about += f", style {self.style_name} at {order.strength:g}"
+    if rest := self.cascade.base.cut_off(order.prompt):
+      about += f"; the prompt is too long for the model, its end is not read: {rest!r}"
     return about
 
   def check(self, order: Order):
