@@ -62,7 +62,9 @@ def _inspect_shards(leaf: jax.Array) -> list:
   for shard in leaf.addressable_shards:
     if shard.replica_id == 0:
       starts = np.array([part.start or 0 for part in shard.index], np.uint32)
-      found.append(_inspect_shard(shard.data, starts, strides))
+      # A mesh that is set has other devices than this one.
+      with jax.set_mesh(jax.sharding.Mesh(np.array([shard.device]), ("device",))):
+        found.append(_inspect_shard(shard.data, starts, strides))
   return found
 
 
