@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from diffusion.levels import Levels
 from diffusion.objective import Objective
 from diffusion.samplers import make_sampler
 from diffusion.schedule import make_schedule
@@ -19,7 +20,7 @@ from diffusion.thresholding import make_threshold
 from lumiere.fields import above, at_least, between, from_mapping, named, one_of
 from lumiere.masks import CHANNELS, MaskConfig
 from lumiere.text.t5 import T5Config
-from lumiere.text.tokenize import VOCAB_SIZE
+from lumiere.text.tokenize import VOCAB_SIZE, ByteTokenizer, check_words
 from stunet.image_unet import ImageUNetConfig
 from stunet.stunet import TemporalConfig, check_num_frames
 
@@ -31,7 +32,7 @@ class DataConfig:
   """Where clips come from and what shape they have.
 
   Attributes:
-    dataset: "moving_shapes" or "video_folder".
+    dataset: "moving_shapes", "moving_shapes_endless", which draws every clip anew and keeps none, or "video_folder".
     num_frames: frames of a training clip; 1 for the image stages.
     resolution: height and width of what the network generates, in pixels.
     fps: frames per second of the clips.
@@ -39,7 +40,8 @@ class DataConfig:
     embeddings: folder of the captions' states, as `lumiere.embed` writes them; empty for none.
     folder: video_folder: the folder of videos and captions.
     moving_shapes: further settings of that dataset's builder, `MovingShapesConfig`.
-    video_folder: further settings of that one's, `VideoFolderConfig`; clips are stored in these frames and pixels.
+    moving_shapes_endless: settings of that world, `EndlessConfig`.
+    video_folder: further settings of that dataset's builder, `VideoFolderConfig`; clips are stored in these frames and pixels.
     num_workers: loader processes; 0 loads in the training process.
   """
 
@@ -51,6 +53,7 @@ class DataConfig:
   embeddings: str = ""
   folder: str = ""
   moving_shapes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  moving_shapes_endless: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   video_folder: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   num_workers: int = 0
 
@@ -59,7 +62,13 @@ class DataConfig:
     at_least("data.resolution", self.resolution, 1)
     at_least("data.num_workers", self.num_workers, 0)
     above("data.fps", self.fps, 0)
-    one_of("data.dataset", self.dataset, ("moving_shapes", "video_folder"))
+    one_of(
+      "data.dataset", self.dataset, ("moving_shapes", "moving_shapes_endless", "video_folder")
+    )
+    if self.dataset == "moving_shapes_endless" and self.embeddings:
+      raise ValueError(
+        f"data.embeddings={self.embeddings!r} must be empty: an endless world has no captions to embed beforehand"
+      )
     if self.dataset == "video_folder" and not self.folder:
       raise ValueError(
         "data.folder is empty: dataset='video_folder' needs the folder with the videos and their captions"
@@ -73,21 +82,32 @@ class TextConfig:
   Attributes:
     encoder: T5 encoder, trained with the text-to-image stage and frozen afterwards; None where batches bring embeddings.
     max_length: tokens kept of a caption.
+    words: that are one token each, spelled in bytes otherwise (`lumiere.text.tokenize.ByteTokenizer`).
     drop_rate: share of training examples that lose their caption, for classifier-free guidance.
     null: what the network then sees: "zeros", or "empty", the states of the empty caption (DeepFloyd IF, GLIDE).
   """
 
   encoder: T5Config | None = None
   max_length: int = 128
+  words: tuple[str, ...] = ()
   drop_rate: float = 0.1
   null: str = "zeros"
 
   def __post_init__(self):
     one_of("text.null", self.null, ("zeros", "empty"))
+    object.__setattr__(self, "words", tuple(self.words))
+    try:
+      check_words(self.words)
+    except ValueError as error:
+      raise ValueError(f"text.{error}") from error
     if self.encoder:
       at_least("text.encoder.vocab_size", self.encoder.vocab_size, VOCAB_SIZE)
     at_least("text.max_length", self.max_length, 2)
     between("text.drop_rate", self.drop_rate, 0, 1)
+
+  def make_tokenizer(self) -> ByteTokenizer:
+    """What turns captions into the encoder's tokens."""
+    return ByteTokenizer(self.max_length, self.words)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,14 +117,16 @@ class DiffusionConfig:
   Attributes:
     schedule: name and options of `diffusion.schedule.make_schedule`.
     prediction: what the network gives: "eps", "v" or "x0".
-    weighting: "uniform" in that space, or "min_snr".
-    min_snr_gamma: its gamma.
+    weighting: "uniform" in that space, "min_snr" or "sigmoid".
+    min_snr_gamma: gamma of min_snr.
+    sigmoid_bias: bias of sigmoid.
   """
 
   schedule: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"name": "cosine"})
   prediction: str = "v"
   weighting: str = "uniform"
   min_snr_gamma: float = 5.0
+  sigmoid_bias: float = 0.0
 
   def __post_init__(self):
     self.make_schedule()
@@ -116,7 +138,7 @@ class DiffusionConfig:
 
   def make_objective(self) -> Objective:
     """The training objective."""
-    return Objective(self.prediction, self.weighting, self.min_snr_gamma)
+    return Objective(self.prediction, self.weighting, self.min_snr_gamma, self.sigmoid_bias)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +170,8 @@ class SamplingConfig:
   Attributes:
     sampler: "ddpm", "ddim" or "dpm++".
     num_steps: sampler steps.
+    log_snr_shift: added to the levels that the schedule passes, but for the first, pure noise: below 0, more of the steps
+      are spent on noise, where layout and motion are decided.
     guidance_scale: classifier-free guidance weight; 1 is none.
     guidance_rescale: in [0, 1]: how far guided predictions keep the conditional prediction's spread (Lin et al., 2023).
     threshold: name and options of `diffusion.thresholding.make_threshold`.
@@ -162,6 +186,7 @@ class SamplingConfig:
 
   sampler: str = "ddim"
   num_steps: int = 50
+  log_snr_shift: float = 0.0
   guidance_scale: float = 1.0
   guidance_rescale: float = 0.0
   threshold: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"name": "static"})
@@ -176,6 +201,7 @@ class SamplingConfig:
     one_of("variance", self.variance, ("small", "large", "learned"))
     self.make_sampler()
     self.make_threshold()
+    self.make_levels()
     at_least("num_steps", self.num_steps, 1)
     at_least("guidance_scale", self.guidance_scale, 0)
     between("guidance_rescale", self.guidance_rescale, 0, 1)
@@ -190,6 +216,10 @@ class SamplingConfig:
     """The sampler that `sampler` names."""
     options = {"gamma": 1.0} if (self.sampler, self.variance) == ("ddpm", "large") else {}
     return make_sampler(self.sampler, **options)
+
+  def make_levels(self) -> Levels:
+    """The noise levels that are passed."""
+    return Levels(self.log_snr_shift)
 
   def make_threshold(self):
     """The function that keeps predictions of x0 in range."""
@@ -255,6 +285,8 @@ class TrainConfig:
     batch_size: examples a step, over all devices and processes.
     num_microbatches: parts that a batch is worked through in, one after another: less memory, the same step.
     frozen_dtype: what frozen weights are kept in: "float32" or "bfloat16".
+    log_snr_shift: added to the noise levels that the schedule draws: below 0, more of training is spent on noise.
+    log_snr_spread: how much farther apart they are, about the level of the schedule's middle; 1 leaves them.
     ema_decay: decay of the averaged weights, ramped up in the first steps.
     log_every: steps between reports.
     eval_every: steps between evaluations on the held-out split; 0 for none.
@@ -270,6 +302,8 @@ class TrainConfig:
   batch_size: int
   num_microbatches: int = 1
   frozen_dtype: str = "float32"
+  log_snr_shift: float = 0.0
+  log_snr_spread: float = 1.0
   ema_decay: float = 0.9999
   log_every: int = 100
   eval_every: int = 1000
@@ -296,6 +330,11 @@ class TrainConfig:
       at_least(f"train.{field}", getattr(self, field), 0)
     between("train.ema_decay", self.ema_decay, 0, 1)
     one_of("train.frozen_dtype", self.frozen_dtype, ("float32", "bfloat16"))
+    self.make_levels()
+
+  def make_levels(self) -> Levels:
+    """The noise levels that training draws."""
+    return Levels(self.log_snr_shift, self.log_snr_spread)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,7 +29,6 @@ from lumiere.masks import shown
 from lumiere.model import Conditioning, image_prefixes, unconditional
 from lumiere.pretrained_text import TextEncoder
 from lumiere.text import TEXT_KEYS
-from lumiere.text.tokenize import ByteTokenizer
 from lumiere.weights import Weights
 from multidiffusion.denoiser import windowed
 from multidiffusion.windows import plan_windows
@@ -116,7 +115,7 @@ class Generator:
       if text.null == "zeros":
         return {name: conditioning[name] for name in ("text", "text_mask")}
       return conditioning
-    return self.encode_batch(ByteTokenizer(text.max_length)(prompts))
+    return self.encode_batch(text.make_tokenizer()(prompts))
 
   def encode_batch(self, batch: Mapping[str, ArrayLike]) -> Conditioning:
     """Caption states of a loader's batch, from its tokens or its embeddings."""
@@ -183,7 +182,7 @@ class Generator:
     if self.experiment.is_video:
       check_length(self.experiment, sampling, shape[0])
     sampler = sampling.make_sampler()
-    log_snrs = self.schedule.sampling_log_snrs(sampling.num_steps)
+    log_snrs = sampling.make_levels().visited(self.schedule, sampling.num_steps)
     initial_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     noise = draw_noise(initial_keys, (len(keys), *shape))
     first = jnp.copy(noise)  # each step gives its buffers to the next; the noise is still needed
@@ -237,7 +236,8 @@ class Generator:
 
   def _jitted(self, sampling: SamplingConfig, per_window: tuple[str, ...]) -> Callable:
     """The jitted sampler step; the settings are part of the program, weights and data are not."""
-    name = repr((dataclasses.replace(sampling, num_steps=1), per_window))  # any number of steps
+    # Which levels are passed is no part of the program.
+    name = repr((dataclasses.replace(sampling, num_steps=1, log_snr_shift=0.0), per_window))
     if name not in self._steps:
       self._steps[name] = jax.jit(self.step_function(sampling, per_window), donate_argnums=2)
     return self._steps[name]

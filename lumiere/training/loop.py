@@ -186,7 +186,7 @@ def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> checkpoints.Traine
   for field in ("model", "text", "diffusion", "super_resolution"):
     ours, theirs = getattr(experiment, field), getattr(parent, field)
     if field == "text" and ours and theirs:
-      ours, theirs = (ours.encoder, ours.null), (theirs.encoder, theirs.null)
+      ours, theirs = ((t.encoder, t.null, t.words) for t in (ours, theirs))
     if field == "super_resolution" and ours and theirs:
       ours, theirs = (ours.factor, ours.aligned), (theirs.factor, theirs.aligned)
     if ours != theirs:
