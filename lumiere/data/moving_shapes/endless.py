@@ -1,15 +1,18 @@
 """The world without end: clip i of a split is drawn and rendered when it is asked for, from the index alone.
 
 Nothing is prepared, kept on disk or seen twice, and neither TFDS nor TensorFlow is needed. Captions and scenes are those of
-the dataset (`builder.py`), but for two things. Combinations of colour, shape and motion that `scene.is_held_out` names occur
-in the split "unseen" alone, where everything is one of them; and only the frames and pixels that a stage trains on are
-rendered.
+the dataset (`builder.py`), but for three things. Combinations of colour, shape and motion that `scene.is_held_out` names
+occur in the split "unseen" alone, where everything is one of them; two things do not hide each other for most of a clip; and
+only the frames and pixels that a stage trains on are rendered.
 """
 
 import dataclasses
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from lumiere.data import frames
 from lumiere.data.moving_shapes.captions import write_caption
@@ -48,7 +51,7 @@ class EndlessConfig:
       raise ValueError(f"seed={self.seed} must be 0 or more")
 
 
-class EndlessShapes:
+class EndlessShapes(Sequence):
   """Clips of a split by their index, as `{"video": uint8 [t h w 3], "caption": bytes}`."""
 
   def __init__(
@@ -100,8 +103,19 @@ class EndlessShapes:
     config = self.config
     rng = np.random.default_rng([config.seed, SPLITS.index(self.split), index])
     count = 1 + int(config.max_things == 2 and rng.random() < config.share_of_two)
-    scene = random_scene(
-      rng, config.num_frames / self.fps, count=count, held_out=self.split == "unseen"
-    )
+    options = dict(count=count, held_out=self.split == "unseen")
+    scene = random_scene(rng, config.num_frames / self.fps, **options)
+    while not shows_all(scene, np.arange(config.num_frames) / self.fps):
+      scene = random_scene(rng, config.num_frames / self.fps, **options)
     caption = write_caption(scene, rng)
     return scene, caption, int(rng.integers(config.num_frames - self.num_frames + 1))
+
+
+def shows_all(scene: Scene, times: Float[np.ndarray, " t"]) -> bool:
+  """Whether everything is apart from everything else at half of the times or more."""
+  states = [thing.state(times) for thing in scene.things]
+  for one, other in itertools.combinations(states, 2):
+    distance = np.linalg.norm(one.centre - other.centre, axis=1)
+    if np.mean(distance > 0.6 * (one.size + other.size)) < 0.5:
+      return False
+  return True
