@@ -111,7 +111,7 @@ def endless_clips(num_frames: int, resolution: int) -> ConfigDict:
       data_dir="data",
       embeddings="",
       moving_shapes=dict(),
-      moving_shapes_endless=dict(num_frames=16, max_things=2, share_of_two=0.4, seed=0),
+      moving_shapes_endless=dict(num_frames=16, max_things=2, share_of_two=0.3, seed=0),
       folder="",
       video_folder=dict(num_frames=16, resolution=64),
       num_workers=0,

@@ -99,7 +99,7 @@ class Objective:
     x: Float[Array, "b ..."],
     key: PRNGKeyArray,
     conditioning: Any,
-    levels: Levels = Levels(),
+    levels: Levels = Levels(),  # noqa: B008  (frozen)
   ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
     """Draws a noise level and noise for each example, and asks the denoiser.
 

@@ -62,9 +62,7 @@ class DataConfig:
     at_least("data.resolution", self.resolution, 1)
     at_least("data.num_workers", self.num_workers, 0)
     above("data.fps", self.fps, 0)
-    one_of(
-      "data.dataset", self.dataset, ("moving_shapes", "moving_shapes_endless", "video_folder")
-    )
+    one_of("data.dataset", self.dataset, ("moving_shapes", "moving_shapes_endless", "video_folder"))
     if self.dataset == "moving_shapes_endless" and self.embeddings:
       raise ValueError(
         f"data.embeddings={self.embeddings!r} must be empty: an endless world has no captions to embed beforehand"

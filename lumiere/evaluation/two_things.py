@@ -67,7 +67,9 @@ def judge_pairs(
   for video, caption in zip(videos, captions, strict=True):
     meaning = parse(caption)
     if len(meaning.things) != 2:
-      raise ValueError(f"caption {caption!r} names {len(meaning.things)} things; two are judged here")
+      raise ValueError(
+        f"caption {caption!r} names {len(meaning.things)} things; two are judged here"
+      )
     if len(video) < 2:
       raise ValueError(f"a video of {len(video)} frame has no motion to judge")
     verdicts.append(_judge(video, meaning, fps))

@@ -9,7 +9,7 @@ the next batch is drawn, so that the loader's place in it matches the step.
 import collections
 import functools
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -32,13 +32,21 @@ from lumiere.training.stages import Stage
 from lumiere.training.step import make_eval_step, make_train_step
 from lumiere.training.throughput import Throughput
 
+# (stage, generator of the averaged weights, workdir, writer) -> None
+Show = Callable[[Stage, Generator, epath.PathLike, metric_writers.MetricWriter], None]
+
 
 class TrainingError(RuntimeError):
   """Training cannot go on: the message says at which step and what led to it."""
 
 
-def train(experiment: Experiment, workdir: epath.PathLike):
+def train(experiment: Experiment, workdir: epath.PathLike, show: Show = samples.write):
   """Runs a whole training, or what is left of it, in `workdir`.
+
+  Args:
+    experiment: what to train, and how.
+    workdir: where checkpoints, logs and samples go.
+    show: what is done every `train.sample_every` steps and after the last one, in every process.
 
   Raises:
     ValueError: if the experiment cannot run as it is; before anything is compiled.
@@ -58,7 +66,7 @@ def train(experiment: Experiment, workdir: epath.PathLike):
       # That it is missing is said now, not hours later.
       sources.make_source(experiment.data, "validation")
     with jax.set_mesh(mesh):
-      _run(stage, workdir, manager, batches, mesh, warm_start, step_flops)
+      _run(stage, workdir, manager, batches, mesh, warm_start, step_flops, show)
 
 
 def _run(
@@ -69,6 +77,7 @@ def _run(
   mesh,
   warm_start,
   step_flops: float,
+  show: Show,
 ):
   experiment, config = stage.experiment, stage.experiment.train
   rebuild, params, frozen = initial_weights(stage, warm_start, mesh)
@@ -138,7 +147,7 @@ def _run(
       if is_due(config.sample_every, step, last) and not stops:
         with report.timed("sample"), throughput.outside():
           generator = Generator(experiment, step, rebuild, state.ema, frozen)
-          samples.write(stage, generator, workdir, writer)
+          show(stage, generator, workdir, writer)
       if ends or step % config.checkpoint_every == 0:
         losses.check_all()
         with report.timed("checkpoint"), throughput.outside():

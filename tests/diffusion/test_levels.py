@@ -76,7 +76,7 @@ def test_the_sigmoid_loss_is_the_same_integral_whatever_is_predicted_and_drawn(p
     within = jnp.abs(log_snr + 2) < 4
     total = float(jnp.mean(jnp.where(within, losses, 0)))
     # integral over [-6, 2] of exp(bias) sigmoid(l - bias)
-    antiderivative = lambda l: np.exp(bias) * np.log1p(np.exp(l - bias))
+    antiderivative = lambda x: np.exp(bias) * np.log1p(np.exp(x - bias))
     assert total == pytest.approx(antiderivative(2.0) - antiderivative(-6.0), rel=1e-2)
 
 

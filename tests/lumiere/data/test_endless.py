@@ -5,7 +5,13 @@ import pytest
 
 from lumiere.data import frames, loader, sources
 from lumiere.data.moving_shapes import captions, render
-from lumiere.data.moving_shapes.endless import NUM_CLIPS, SPLITS, EndlessConfig, EndlessShapes, shows_all
+from lumiere.data.moving_shapes.endless import (
+  NUM_CLIPS,
+  SPLITS,
+  EndlessConfig,
+  EndlessShapes,
+  shows_all,
+)
 from lumiere.data.moving_shapes.scene import COLOURS, MOTIONS, SHAPES, family, is_held_out
 from lumiere.experiment import DataConfig
 
@@ -60,7 +66,9 @@ def test_fewer_frames_are_a_run_of_the_clips():
     scene, caption, first = some.draw(index)
     assert whole.draw(index)[:2] == (scene, caption) and 0 <= first <= 13
     np.testing.assert_array_equal(some[index]["video"], whole[index]["video"][first : first + 3])
-    np.testing.assert_array_equal(whole[index]["video"], frames.to_uint8(render(scene, 16, 8.0, 16)))
+    np.testing.assert_array_equal(
+      whole[index]["video"], frames.to_uint8(render(scene, 16, 8.0, 16))
+    )
   assert len({some.draw(index)[2] for index in range(50)}) > 8
 
 
@@ -105,7 +113,9 @@ def test_settings_that_make_no_world_are_refused(settings, message):
 
 
 def test_splits_and_lengths_that_are_not_there_are_refused():
-  with pytest.raises(ValueError, match="split='dev' must be one of train, validation, test, unseen"):
+  with pytest.raises(
+    ValueError, match="split='dev' must be one of train, validation, test, unseen"
+  ):
     world("dev")
   with pytest.raises(ValueError, match="num_frames=17 must be between 1 and 16"):
     world(num_frames=17)

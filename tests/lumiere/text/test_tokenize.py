@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
-from configs import release_t2i
+from configs import t2i_release
 from lumiere.data.moving_shapes.endless import EndlessConfig, EndlessShapes
 from lumiere.experiment import Experiment
-
 from lumiere.text.tokenize import END, PAD, VOCAB_SIZE, ByteTokenizer, SentencePieceTokenizer
 from tests.lumiere.interop.published import train_pieces
 
@@ -84,7 +83,7 @@ def test_words_are_one_token_each_and_all_else_is_spelled():
 
 
 def test_the_words_of_the_release_spell_every_caption_in_few_tokens():
-  tokenizer = Experiment.from_config(release_t2i.get_config()).text.make_tokenizer()
+  tokenizer = Experiment.from_config(t2i_release.get_config()).text.make_tokenizer()
   source = EndlessShapes(EndlessConfig(max_things=2), "train", fps=8.0, resolution=8)
   for index in range(500):
     caption = source.draw(index)[1]
