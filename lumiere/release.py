@@ -62,7 +62,10 @@ def load(folder: epath.PathLike) -> Trained:
     )
   experiment = Experiment.from_config(described["experiment"])
   rebuild, *wanted = abstract_model(experiment)
-  leaves = safetensors.numpy.load(content)
+  leaves = {
+    name: np.frombuffer(stored["data"], ml_dtypes.bfloat16).reshape(stored["shape"])
+    for name, stored in safetensors.deserialize(content)
+  }
   parts = []
   for part, abstract in zip(PARTS, wanted, strict=True):
     tree = {}

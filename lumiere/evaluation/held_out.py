@@ -72,7 +72,7 @@ def judge_base(
   results = {}
   for split in SPLITS:
     held_out = HeldOut.load(generator.experiment.data, split, count, pairs)
-    shares = held_out.judge(sample(generator, held_out.captions, batch_size, seed))
+    shares = held_out.judge(list(sample(generator, held_out.captions, batch_size, seed)))
     if not generator.experiment.is_video:
       shares = {name: share for name, share in shares.items() if name in OF_STILLS}
     results[split] = shares
