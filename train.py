@@ -1,11 +1,12 @@
 """Trains one stage of Lumiere.
 
-python train.py --config=configs/stunet_base.py --workdir=gs://BUCKET/stunet [--config.train.batch_size=32 ...]
+python train.py --config=configs/stunet_base.py --workdir=gs://BUCKET/stunet [--config.train.batch_size=32]
 
-The same command in the same workdir goes on where the last checkpoint was taken.
+The same command in the same workdir goes on where the last checkpoint was taken; it needs nothing but the workdir and the
+data. WORKDIR/train.log has what the terminal does not show; --verbosity=0 shows it there, too.
 """
 
-from absl import flags, logging
+from absl import flags
 from ml_collections import config_flags
 
 from lumiere import cli, processes
@@ -15,28 +16,31 @@ _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Where checkpoints, logs and samples go; default: runs/ and the config's name."
 )
 processes.define_flags()
+for _name in processes.FLAGS:
+  flags.declare_key_flag(_name)
 
 
 def main():
   """Reads the flags and trains."""
-  # Imported after the flags are parsed, so that a wrong one is reported at once.
-  from lumiere import checkpoints
-  from lumiere.training import loop
-
   if _CONFIG.value is None:
     raise ValueError(
       "--config is missing: give an experiment, such as --config=configs/t2i_tiny.py"
     )
-  logging.set_verbosity(logging.INFO)
-  logging.get_absl_logger().addFilter(
-    lambda record: record.levelno > 20 or "orbax" not in record.pathname
-  )
-  processes.initialize()
-  experiment = checkpoints.read_experiment(_CONFIG.value)
+  # Imported after the flags are parsed, so that a wrong one is reported at once.
+  from lumiere import checkpoints
+  from lumiere.training import loop
+  from lumiere.training.log import RunLog, quiet_terminal
+
   name = (
     config_flags.get_config_filename(flags.FLAGS["config"]).rsplit("/", 1)[-1].removesuffix(".py")
   )
-  loop.train(experiment, _WORKDIR.value or f"runs/{name}")
+  workdir = _WORKDIR.value or f"runs/{name}"
+  quiet_terminal()
+  with RunLog() as log:
+    processes.initialize()
+    experiment = checkpoints.read_experiment(_CONFIG.value, workdir)
+    log.write_to(workdir)
+    loop.train(experiment, workdir)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Memory that converting public weights takes, against the size of the weights.
 
-python benchmarks/convert_memory.py [--scale=0.5] [--scale=...]
+python benchmarks/convert_memory.py [--scale=0.5]
 
 Writes files of random numbers with the layout of DeepFloyd IF-I-XL, widths multiplied by SCALE, converts each in a process
 of its own and reports the peak of the memory that this process itself allocated (pages of the mapped source file, which

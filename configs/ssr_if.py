@@ -5,7 +5,7 @@ widths stand in its own config.json. IF's weights are for non-commercial researc
 
 Hardware: one large accelerator or more; not trained by us.
 
-python -m lumiere.interop.convert --source=IF-II-M-v1.0 --out=runs/if_ii
+python -m lumiere.convert --source=IF-II-M-v1.0 --out=runs/if_ii
 python train.py --config=configs/ssr_if.py --config.init_from=runs/if_ii --workdir=runs/ssr_if
 """
 

@@ -2,7 +2,7 @@
 
 Network and process are those of the converted checkpoint, so --config.init_from is needed from the start.
 
-python -m lumiere.interop.convert --source=base.pt --architecture=glide_base --out=runs/glide
+python -m lumiere.convert --source=base.pt --architecture=glide_base --out=runs/glide
 python train.py --config=configs/stunet_glide.py --config.init_from=runs/glide --workdir=runs/stunet_glide
 """
 

@@ -5,8 +5,8 @@ states. IF's weights are for non-commercial research only, and so is what is mad
 
 Hardware: M on one large accelerator, XL on a pod; not trained by us.
 
-python -m lumiere.interop.convert --source=IF-I-M-v1.0 --out=runs/if_m
-python -m lumiere.interop.convert --source=t5-v1_1-xxl --out=runs/t5_xxl
+python -m lumiere.convert --source=IF-I-M-v1.0 --out=runs/if_m
+python -m lumiere.convert --source=t5-v1_1-xxl --out=runs/t5_xxl
 python -m lumiere.embed --config=configs/stunet_if.py:M --text_encoder=runs/t5_xxl --out=embeddings
 python train.py --config=configs/stunet_if.py:M --config.init_from=runs/if_m --workdir=runs/stunet_if
 """
@@ -24,7 +24,7 @@ CHANNELS = {
 
 def get_config(size: str = "M") -> ConfigDict:
   if size not in CHANNELS:
-    raise ValueError(f"--config=configs/stunet_if.py:{size} must be one of {', '.join(CHANNELS)}")
+    raise ValueError(f"the size {size!r} must be one of {', '.join(CHANNELS)}")
   config = stunet_base.get_config()
   # All of this is IF's; the config in a checkpoint must say the same.
   config.model = dict(

@@ -42,6 +42,7 @@ def get_config() -> ConfigDict:
     log_snr_shift=-2.0,
     log_snr_spread=1.2,
     ema_decay=0.999,
+    averages=(0.05, 0.1),
     log_every=100,
     eval_every=0,
     eval_batches=4,

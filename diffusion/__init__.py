@@ -1,1 +1,1 @@
-"""The diffusion process: schedules, objectives, guidance and samplers. Knows no network and no video."""
+"""The diffusion process: schedules, objective, guidance and samplers, independent of networks and of video."""

@@ -1,10 +1,10 @@
-"""Classifier-free guidance (Ho & Salimans, 2021): a denoiser made from a denoiser.
+"""Classifier-free guidance (Ho & Salimans, 2021): turns a denoiser into a guided one.
 
     guided   = unconditional + w (conditional - unconditional)                                                      (1)
     rescaled = guided std(conditional) / std(guided)                                                                (2)
 
-w = 1 is no guidance (Imagen's w). Guidance widens the spread of predictions; (2), from Lin et al. (2023), takes it back, and
-`rescale` says how much of (2) is mixed into (1).
+w = 1 is no guidance (Imagen's w). Guidance increases the standard deviation of predictions. (2), from Lin et al. (2023),
+restores it; `rescale` interpolates between (1) and (2).
 """
 
 from collections.abc import Callable
@@ -23,14 +23,14 @@ def classifier_free(
   guidance_scale: float,
   rescale: float = 0.0,
 ) -> Denoiser:
-  """Guides a denoiser; one call of it sees both halves, so a step costs one call of twice the batch.
+  """Guides a denoiser. It is called once, on both halves, so a step costs one call with twice the batch.
 
   Args:
-    denoiser: predicts eps, v or x0: all three are linear in each other, so (1) is the same for all. Further channels,
-      where it predicts a variance too, are the conditional prediction's.
-    unconditional: takes the condition out of a conditioning of the same structure.
-    guidance_scale: w >= 0. 1 calls the denoiser once with the condition, 0 once without.
-    rescale: in [0, 1].
+    denoiser: predicts eps, v or x0; they are linear in each other, so (1) is the same for all. Further channels, a
+      predicted variance, are those of the conditional prediction.
+    unconditional: removes the condition from a conditioning and keeps its structure.
+    guidance_scale: w >= 0. 1 calls the denoiser only with the condition, 0 only without it.
+    rescale: weight of (2), in [0, 1].
 
   Raises:
     ValueError: for a value out of range.

@@ -1,12 +1,12 @@
-"""Known data in sampling: a denoiser made from a denoiser, which is sure of what is given.
+"""Known data in sampling: turns a denoiser into one that predicts the given data where they are known.
 
-With x the given data, m in [0, 1] how far it is known and eps the noise that sampling starts from:
+With x the given data, m in [0, 1] how far they are known, and eps the noise that sampling starts from:
 
-    z'  = alpha x + sigma eps   where m = 1, else z            what is known is noised as far as the rest              (1)
-    x0' = m x + (1 - m) x0                                     and predicted as it is                                  (2)
+    z'  = alpha x + sigma eps   where m = 1, else z            known data get the noise of the step                    (1)
+    x0' = m x + (1 - m) x0                                     and are predicted as they are                           (2)
 
-(1) uses the same noise at every step, so that a deterministic sampler takes known data along its own path. The last step
-ends in x where m = 1, up to rounding and thresholds: who wants it exact puts it there in the end.
+(1) uses the same noise at every step, so that a deterministic sampler takes known data along one path. The last step ends
+in x where m = 1, up to rounding and thresholding. Callers that need x exactly write it into the result.
 """
 
 import jax.numpy as jnp
@@ -23,12 +23,12 @@ def keep_known(
   mask: Float[Array, "b *s 1"],
   noise: Float[Array, "b *s c"],
 ) -> Denoiser:
-  """Wraps a denoiser as the head of this file says.
+  """Wraps a denoiser as described in the module docstring.
 
   Args:
-    denoiser: gives `prediction`.
+    denoiser: predicts `prediction`.
     prediction: "eps", "v" or "x0".
-    x: the given data; what stands where the mask is 0 does not matter.
+    x: the given data; values where the mask is 0 are ignored.
     mask: m.
     noise: eps, standard normal.
   """

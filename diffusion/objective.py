@@ -1,20 +1,20 @@
-"""What a network predicts, and the loss that teaches it.
+"""Prediction types and the training loss.
 
     z = alpha x + sigma eps,   v = alpha eps - sigma x                                                              (1)
 
-so any one of eps, v and x0 gives the other two:
+so each of eps, v and x0 determines the other two:
 
     x0  = (z - sigma eps) / alpha = alpha z - sigma v                                                               (2)
     eps = (z - alpha x0) / sigma  = sigma z + alpha v                                                               (3)
     v   = (alpha z - x0) / sigma  = (eps - sigma z) / alpha                                                         (4)
 
-The loss is the mean square error in the predicted quantity. An error in x0 counts there as snr (eps) or snr + 1 (v) times
-its square; `min_snr` (Hang et al., 2023) makes that min(snr, gamma), whatever is predicted. `sigmoid` (Kingma and Gao, 2023;
-Hoogeboom et al., 2024) makes the loss an integral over log-SNR that does not depend on how likely the levels are:
+The loss is the mean squared error of the predicted quantity. In terms of x0 this weights the squared error by snr (eps) or
+snr + 1 (v). `min_snr` (Hang et al., 2023) makes the weight min(snr, gamma) for every prediction type. `sigmoid` (Kingma and
+Gao, 2023; Hoogeboom et al., 2024) makes the loss an integral over log-SNR that does not depend on how likely the levels are:
 
-    L = integral sigmoid(bias - log_snr) |eps error|^2 d log_snr,   estimated by its value over the levels' density    (5)
+    L = integral sigmoid(bias - log_snr) |eps error|^2 d log_snr,   estimated by its value over the density of levels  (5)
 
-where an error in x0 counts as exp(bias) sigmoid(log_snr - bias): evenly above the bias, in proportion to the SNR below it.
+In terms of x0 the weight is exp(bias) sigmoid(log_snr - bias): constant above the bias, proportional to the SNR below it.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ from diffusion.schedule import Schedule, alpha_sigma, expand_like
 PREDICTIONS = ("eps", "v", "x0")
 WEIGHTINGS = ("uniform", "min_snr", "sigmoid")
 
-# (z [b ...], log_snr [b], conditioning) -> prediction [b ...]; a conditioning's leaves have the batch in front.
+# (z [b ...], log_snr [b], conditioning) -> prediction [b ...]; the leaves of a conditioning have a leading batch axis.
 Denoiser = Callable[[Array, Array, Any], Array]
 
 
@@ -43,7 +43,7 @@ def convert(
   source: str,
   target: str,
 ) -> Float[Array, "b ..."]:
-  """Equations (2) to (4): from one prediction type to another.
+  """Equations (2) to (4): converts one prediction type to another.
 
   Raises:
     ValueError: for a type that is not "eps", "v" or "x0".
@@ -72,8 +72,8 @@ class Objective:
   """The training objective.
 
   Attributes:
-    prediction: what the network gives: "eps", "v" or "x0".
-    weighting: "uniform" in that space, "min_snr" or "sigmoid".
+    prediction: what the network predicts: "eps", "v" or "x0".
+    weighting: "uniform" for that quantity, "min_snr" or "sigmoid".
     min_snr_gamma: gamma of min_snr.
     sigmoid_bias: bias of sigmoid, in log-SNR.
   """
@@ -101,7 +101,7 @@ class Objective:
     conditioning: Any,
     levels: Levels = Levels(),  # noqa: B008  (frozen)
   ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-    """Draws a noise level and noise for each example, and asks the denoiser.
+    """Draws a noise level and noise for each example, and evaluates the denoiser.
 
     Args:
       denoiser: gives `prediction`.
@@ -112,7 +112,7 @@ class Objective:
       levels: which of the schedule's noise levels are drawn.
 
     Returns:
-      (losses, log_snr): weighted mean square error of each example, in float32, and the level it was measured at.
+      (losses, log_snr): weighted mean squared error of each example, in float32, and its noise level.
     """
     time_key, noise_key = jax.random.split(key)
     time = schedule.sample_time(time_key, len(x))
@@ -128,7 +128,7 @@ class Objective:
     return weight * jnp.mean(jnp.square(error).reshape(len(x), -1), axis=1), log_snr
 
   def weight(self, log_snr: Float[Array, " b"]) -> Float[Array, " b"]:
-    """Weight of the mean square error at a noise level; of sigmoid, before the levels' density is divided by."""
+    """Weight of the mean squared error at a noise level; for sigmoid, before the division by the density of levels."""
     if self.weighting == "uniform":
       return jnp.ones_like(log_snr)
     if self.weighting == "sigmoid":

@@ -1,7 +1,7 @@
-"""From noise to data in a few steps.
+"""Samplers: from noise to data in a few steps.
 
-A step goes from the noise level t to a lower one, s. It asks the denoiser for x0 (predict, convert, threshold) and moves
-along a line through what is known, with coefficients that depend on t and s alone:
+A step goes from the noise level t to a lower one, s. It takes x0 from the denoiser (predict, convert, threshold) and
+combines it linearly with what is there, with coefficients that depend on t and s alone:
 
     z_s = a x0 + a' x0_previous + b z_t + c noise                                                                   (1)
 
@@ -10,16 +10,16 @@ With alpha_{t|s} = alpha_t / alpha_s and sigma_{t|s}^2 = sigma_t^2 - alpha_{t|s}
     DDPM (Ho et al., 2020; ancestral, of the posterior q(z_s | z_t, x0))
         a = alpha_s sigma_{t|s}^2 / sigma_t^2,   b = alpha_{t|s} sigma_s^2 / sigma_t^2,
         c^2 = (sigma_{t|s}^2 sigma_s^2 / sigma_t^2)^(1 - gamma) (sigma_{t|s}^2)^gamma                               (2)
-        where gamma is one number, or comes with the prediction, one for each value (Nichol & Dhariwal, 2021, equation 15)
+        where gamma is a constant, or predicted for each value (Nichol & Dhariwal, 2021, equation 15)
     DDIM (Song et al., 2021)
         c^2 = eta^2 sigma_s^2 / sigma_t^2 (1 - alpha_{t|s}^2),   b = sqrt(sigma_s^2 - c^2) / sigma_t,
         a = alpha_s - b alpha_t                                                                                     (3)
     DPM-Solver++(2M) (Lu et al., 2022), with h = (log_snr_s - log_snr_t) / 2 and k = h / (2 h_previous)
         b = sigma_s / sigma_t,   a = -alpha_s expm1(-h) (1 + k),   a' = alpha_s expm1(-h) k                         (4)
-        k = 0 in the first step, in the last one (whose target is clean), and so h may be infinite.
+        k = 0 in the first step, and in the last one, whose target is clean and whose h is infinite.
 
-The coefficients are computed in numpy float64 before anything is traced. The last target is clean data, where every sampler
-gives x0.
+The coefficients are computed in NumPy, in float64, before anything is traced. The last target is clean data: there every
+sampler returns x0.
 """
 
 import dataclasses
@@ -34,19 +34,19 @@ from diffusion.objective import Denoiser, convert
 from diffusion.schedule import Schedule
 from diffusion.thresholding import Threshold, static
 
-# One row of (1) for each step: "log_snr", "x0", "x0_previous", "z", "noise", "noise_ratio" (by which the noise of the
-# larger variance exceeds "noise") and "index", float32 but for the last.
+# One row of (1) per step: "log_snr", "x0", "x0_previous", "z", "noise", "noise_ratio" (the noise of the larger variance
+# divided by "noise") and "index". All are float32 except the last.
 Table = dict[str, np.ndarray]
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class State:
-  """Where sampling stands: arrays, or their shapes, hence no type.
+  """The state of sampling; leaves are arrays, or their shapes, hence no types.
 
   Attributes:
     z: the noisy data.
-    x0: the last prediction of clean data: the multistep history, and what a preview shows.
+    x0: the last prediction of clean data: the history of multistep samplers, and the preview.
   """
 
   z: Any
@@ -57,7 +57,7 @@ class Sampler:
   """Equation (1): `initialize`, `update` for every row of `table`, `finalize`."""
 
   def coefficients(self, log_snrs: Float64[np.ndarray, " n"]) -> dict[str, np.ndarray]:
-    """Coefficients of (1) for the steps between consecutive levels; those left out add nothing."""
+    """Coefficients of (1) for the steps between consecutive levels; missing ones are zero."""
     raise NotImplementedError
 
   @property
@@ -66,7 +66,7 @@ class Sampler:
     return False
 
   def table(self, log_snrs: Float64[np.ndarray, " n"]) -> Table:
-    """All numbers of all steps."""
+    """The coefficients of all steps."""
     steps = len(log_snrs) - 1
     absent = {
       "x0_previous": np.zeros(steps),
@@ -96,7 +96,7 @@ class Sampler:
 
 @dataclasses.dataclass(frozen=True)
 class DDPM(Sampler):
-  """Equation (2); `gamma` in [0, 1] goes from the smaller to the larger of DDPM's two variances."""
+  """Equation (2); `gamma` in [0, 1] interpolates from the smaller to the larger of DDPM's two variances."""
 
   gamma: float = 0.0
 
@@ -187,15 +187,15 @@ def denoise_step(
   prediction: str,
   threshold: Threshold,
 ) -> State:
-  """One step of sampling, pure: for `jax.lax.scan`, or jitted in a host loop that shows progress.
+  """One step of sampling, a pure function: for `jax.lax.scan`, or jitted in a host loop that shows progress.
 
   Args:
-    denoiser: gives `prediction`; guided, windowed or both. If it gives twice as many channels as z has, the others are
-      2 gamma - 1 of equation (2), which only `DDPM` has.
-    state: where sampling stands.
+    denoiser: predicts `prediction`. If it returns twice as many channels as z has, the others are 2 gamma - 1 of equation
+      (2), which only `DDPM` uses.
+    state: the state before the step.
     step: a row of the sampler's table.
     conditioning: passed to the denoiser.
-    key: of the whole sampling; the step's noise is drawn from it and the step's index. One key, or one an example [b],
+    key: of the whole sampling; the step's noise is drawn from it and the step's index. One key, or one per example [b],
       which makes an example's noise independent of its batch.
     sampler: how to step.
     prediction: "eps", "v" or "x0".
@@ -214,7 +214,7 @@ def denoise_step(
 
 
 def fold_in(key: Key[Array, "..."], data) -> Key[Array, "..."]:
-  """`jax.random.fold_in` of one key, or of one key an example [b]."""
+  """`jax.random.fold_in` of one key, or of one key per example [b]."""
   return (
     jax.vmap(jax.random.fold_in, (0, None))(key, data)
     if key.ndim
@@ -223,7 +223,7 @@ def fold_in(key: Key[Array, "..."], data) -> Key[Array, "..."]:
 
 
 def draw_noise(key: Key[Array, "..."], shape: tuple[int, ...]) -> Float[Array, "b ..."]:
-  """Standard normal noise of a batch, from one key, or from one key an example [b]."""
+  """Standard normal noise of a batch, from one key, or from one key per example [b]."""
   if key.ndim:
     return jax.vmap(lambda k: jax.random.normal(k, shape[1:]))(key)
   return jax.random.normal(key, shape)
@@ -244,12 +244,12 @@ def sample(
   """Runs all steps in one scan.
 
   Args:
-    denoiser: gives `prediction`.
+    denoiser: predicts `prediction`.
     noise: standard normal, of the shape of the sample.
     conditioning: passed to the denoiser.
     key: of the noise that stochastic samplers add.
     sampler: how to step.
-    schedule: which noise levels are passed.
+    schedule: the noise levels to pass through.
     prediction: "eps", "v" or "x0".
     num_steps: calls of the denoiser.
     threshold: keeps predictions of x0 in range.

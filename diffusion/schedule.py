@@ -1,16 +1,16 @@
-"""Variance-preserving diffusion processes, spoken of in log signal-to-noise ratios.
+"""Variance-preserving diffusion processes, parametrised by log signal-to-noise ratios.
 
     z_t = alpha_t x + sigma_t eps,   eps ~ N(0, I),   alpha_t^2 + sigma_t^2 = 1                                     (1)
     log_snr_t = log(alpha_t^2 / sigma_t^2),   alpha_t^2 = sigmoid(log_snr_t),   sigma_t^2 = sigmoid(-log_snr_t)     (2)
 
-Time runs from 0 (data) to 1 (noise). Everything outside this file names a noise level by its log-SNR; a schedule says how
-likely a level is in training, which levels sampling passes, and which number a network embeds for it (`timestep`).
+Time runs from 0 (data) to 1 (noise). Outside of this file a noise level is given by its log-SNR. A schedule defines how
+likely a level is in training, which levels sampling passes through, and the number that a network embeds (`timestep`).
 
 `CosineSchedule` is continuous (Nichol & Dhariwal 2021 in the truncated form of Hoogeboom et al. 2023):
 
     log_snr(t) = -2 log tan(t_0 + t (t_1 - t_0)) + shift,   t_0, t_1 = arctan(exp(-log_snr_{max, min} / 2))          (3)
 
-`DiscreteSchedule` has the N steps of DDPM, with the betas public checkpoints were trained with; between two steps its
+`DiscreteSchedule` has the N steps of DDPM, with the betas that public checkpoints were trained with. Between two steps its
 log-SNR is interpolated linearly.
 """
 
@@ -39,12 +39,12 @@ def expand_like(per_example: Array, x: Array) -> Array:
 
 
 def resolution_shift(resolution: int, reference: int = 64) -> float:
-  """Log-SNR shift that keeps noise as destructive at `resolution` as at `reference` pixels (Hoogeboom et al., 2023)."""
+  """Log-SNR shift with which noise destroys as much at `resolution` as at `reference` pixels (Hoogeboom et al., 2023)."""
   return 2 * math.log(reference / resolution)
 
 
 class Schedule(abc.ABC):
-  """What both schedules offer. Functions of arrays give jax arrays for jax arrays, else numpy float64.
+  """The interface of a schedule. Functions of arrays return JAX arrays for JAX arrays, else NumPy float64.
 
   Attributes:
     num_timesteps: scale of the number that networks embed.
@@ -70,7 +70,7 @@ class Schedule(abc.ABC):
 
   @abc.abstractmethod
   def sampling_log_snrs(self, num_steps: int) -> Float64[np.ndarray, " n"]:
-    """The levels that sampling passes, num_steps + 1 of them, from noise to clean data (+inf)."""
+    """The num_steps + 1 levels that sampling passes through, from noise to clean data (+inf)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,20 +114,20 @@ class CosineSchedule(Schedule):
     return xp.clip((angle - start) / (end - start), 0.0, 1.0)
 
   def sample_time(self, key: PRNGKeyArray, size: int) -> Float[Array, " b"]:
-    """One random offset and equal distances, in random order: less variance than independent draws (VDM, appendix I.1)."""
+    """Evenly spaced times with one random offset, in random order: less variance than independent draws (VDM, appendix I.1)."""
     offset_key, order_key = jax.random.split(key)
     times = (jax.random.uniform(offset_key) + jnp.arange(size)) / size
     return jax.random.permutation(order_key, times)
 
   def sampling_log_snrs(self, num_steps: int) -> Float64[np.ndarray, " n"]:
-    """Times at equal distances from 1; the last target is clean data."""
+    """Evenly spaced times from 1 down; the last target is clean data."""
     check_num_steps(num_steps)
     return np.append(self.log_snr(np.linspace(1, 0, num_steps + 1)[:-1]), np.inf)
 
 
 @dataclasses.dataclass(frozen=True)
 class DiscreteSchedule(Schedule):
-  """The N steps that public models were trained with; time is index / N.
+  """The N steps that public models were trained with; time is step / N.
 
   Attributes:
     kind: "squaredcos_cap_v2" (Nichol & Dhariwal), "linear" (DDPM) or "scaled_linear" (latent diffusion).
@@ -200,7 +200,7 @@ class DiscreteSchedule(Schedule):
 
 
 def make_schedule(name: str, **options) -> Schedule:
-  """ "cosine", or a discrete one by its kind; `options` are the fields of its class.
+  """The schedule named "cosine", or a discrete one named by its kind; `options` are the fields of its class.
 
   Raises:
     ValueError: for another name.

@@ -1,4 +1,4 @@
-"""Keeps predictions of x0 where data lives, [-1, 1] (Imagen, section 2.3 and appendix A.2)."""
+"""Keeps predictions of x0 in the range of the data, [-1, 1] (Imagen, section 2.3 and appendix A.2)."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def dynamic(
 
 
 def make_threshold(name: str, **options) -> Threshold:
-  """ "none", "static" or "dynamic" with `percentile` and `maximum`.
+  """The threshold named "none", "static", or "dynamic" with `percentile` and `maximum`.
 
   Raises:
     ValueError: for another name or a value out of range.
@@ -36,7 +36,7 @@ def make_threshold(name: str, **options) -> Threshold:
   if name not in ("none", "static"):
     raise ValueError(f"threshold name={name!r} must be one of none, static, dynamic")
   if options:
-    raise TypeError(f"threshold {name!r} takes no options, {', '.join(options)} given")
+    raise TypeError(f"threshold {name!r} takes no options; {', '.join(options)} was given")
   return static if name == "static" else lambda x0: x0
 
 

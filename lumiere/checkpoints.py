@@ -1,14 +1,18 @@
-"""Checkpoints on disk: the only file that knows Orbax.
+"""The checkpoints of a run.
 
-    WORKDIR/checkpoints/STEP/{params,ema,opt_state,data,config,checksums}    written asynchronously, the newest few kept
-    WORKDIR/frozen/                                                  the frozen weights, written once: they never change
+    WORKDIR/checkpoints/STEP/{params,ema,opt_state}    weights, their average and the optimizer's state
+    WORKDIR/checkpoints/STEP/{data,config,provenance}  the loader's place, the experiment, what the run was made from
+    WORKDIR/checkpoints/STEP/checksums                 of all of these, and of the frozen weights
+    WORKDIR/frozen/                                    the frozen weights, written once: they never change
+    WORKDIR/damaged/STEP                               checkpoints that could not be read, out of the way
 
-Files do not notice every changed byte, so the sums of all bits go with them and are compared after reading.
-
-A workdir is enough to sample from, and sampling restores only what it needs (the average and the frozen weights).
+Checkpoints are written asynchronously, the newest few are kept. A workdir is all that a run needs to go on, and enough to
+sample from; sampling restores only what it needs (the average and the frozen weights).
 """
 
+import contextlib
 import dataclasses
+import errno
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,27 +23,35 @@ from absl import logging
 from etils import epath
 from flax import nnx
 
+from lumiere import checksums, processes, trees, weights
 from lumiere import mesh as meshes
-from lumiere import processes, weights
 from lumiere.experiment import STAGES, Experiment
 from lumiere.model import abstract_model
 from lumiere.state import TrainState
+from lumiere.trees import CheckpointError
 
 PARTS = ("params", "ema", "opt_state")
-
-# Devices with the same copy share its writing, but not that of small arrays: to slice those takes longer than to write them.
-_verbosity = logging.get_verbosity()
-logging.set_verbosity(logging.ERROR)  # Orbax warns of what it is asked to do here
-ocp.type_handlers.register_type_handler(
-  jax.Array,
-  ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=2**20),
-  override=True,
-)
-logging.set_verbosity(_verbosity)
+NOTES = ("data", "config", "provenance")
+INHERITED = ("model", "text", "diffusion", "super_resolution")
 
 
-class CheckpointError(ValueError):
-  """A checkpoint that is not there, cannot be read, or is of another kind."""
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """What a checkpoint says of itself, without its weights.
+
+  Attributes:
+    step: steps taken.
+    experiment: how it was trained.
+    provenance: what the run was made from, see `lumiere.training.provenance`; empty for imported weights.
+    place: of the loader in the data.
+    sums: part ("params", "frozen", ...) -> the sums of its leaves.
+  """
+
+  step: int
+  experiment: Experiment
+  provenance: Mapping[str, Any]
+  place: Mapping[str, int]
+  sums: Mapping[str, checksums.Sums]
 
 
 class _Manager(ocp.CheckpointManager):
@@ -56,156 +68,221 @@ class Checkpoints:
     self.workdir = epath.Path(workdir).resolve()  # Orbax takes absolute paths only
     options = ocp.CheckpointManagerOptions(max_to_keep=max_to_keep, enable_async_checkpointing=True)
     self._manager = _Manager(self.workdir / "checkpoints", options=options)
+    self._frozen_sums: checksums.Sums = {}
+    self._writing = None
 
   def __enter__(self):
     return self
 
-  def __exit__(self, *_):
-    self._manager.close()
+  def __exit__(self, kind, *_):
+    try:
+      self._manager.close()
+    except Exception:  # of a write that has failed
+      if kind is None:
+        raise
 
   @property
   def latest_step(self) -> int | None:
     """Step of the newest complete checkpoint, or None."""
     return self._manager.latest_step()
 
-  def save(self, step: int, state: TrainState, data_iterator, experiment: Experiment):
-    """Starts writing a checkpoint of this step; returns before it is on disk."""
-    self._manager.save(
-      step,
-      args=ocp.args.Composite(
-        params=ocp.args.StandardSave(state.params),
-        ema=ocp.args.StandardSave(state.ema),
-        opt_state=ocp.args.StandardSave(state.opt_state),
-        data=ocp.args.JsonSave(data_iterator.get_state()),  # the same in every process
-        config=ocp.args.JsonSave(experiment.to_json()),
-        checksums=ocp.args.JsonSave({part: checksum(getattr(state, part)) for part in PARTS}),
-      ),
-    )
+  def save_frozen(self, frozen: weights.Weights):
+    """Writes the frozen weights of a new run, before its first checkpoint; what an earlier attempt left is replaced."""
+    self._frozen_sums, _ = checksums.inspect(frozen)
+    if frozen:
+      path = self.workdir / "frozen"
+      with self._said(f"the frozen weights cannot be written to {path}"):
+        with ocp.StandardCheckpointer() as checkpointer:
+          checkpointer.save(path, frozen, force=True)
 
-  def wait(self):
-    """Returns when everything is on disk."""
-    self._manager.wait_until_finished()
-
-  def restore(self, state: TrainState, data_iterator) -> TrainState:
-    """The newest checkpoint into the shapes and shardings of `state`; moves `data_iterator` to its place.
-
-    One that cannot be read is warned of and deleted, and the one before it is taken.
+  def save(
+    self,
+    step: int,
+    state: TrainState,
+    data_iterator,
+    experiment: Experiment,
+    provenance: Mapping[str, Any],
+  ):
+    """Starts writing a checkpoint of this step; returns before it is on disk.
 
     Raises:
-      CheckpointError: if none can be read; nothing is deleted then.
+      CheckpointError: if this one or the one before it cannot be written.
+    """
+    parts = {part: getattr(state, part) for part in _parts(state)}
+    sums = {part: checksums.inspect(tree)[0] for part, tree in parts.items()}
+    notes = {
+      "data": data_iterator.get_state(),  # the same in every process
+      "config": experiment.to_json(),
+      "provenance": provenance,
+    }
+    self.wait()
+    self._writing = step
+    with self._said_of_writing():
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(
+          **{part: ocp.args.StandardSave(tree) for part, tree in parts.items()},
+          **{name: ocp.args.JsonSave(note) for name, note in notes.items()},
+          checksums=ocp.args.JsonSave(_seal(sums | {"frozen": self._frozen_sums}, notes)),
+        ),
+      )
+
+  def wait(self):
+    """Returns when everything is on disk; raises CheckpointError if it cannot be written."""
+    with self._said_of_writing():
+      self._manager.wait_until_finished()
+
+  def restore(
+    self, state: TrainState, frozen: weights.Weights, data_iterator
+  ) -> tuple[TrainState, weights.Weights]:
+    """The newest checkpoint and the frozen weights; moves `data_iterator` to the checkpoint's place.
+
+    A checkpoint that cannot be read, twice, is warned of and moved to WORKDIR/damaged, and the one before it is taken.
+
+    Args:
+      state: shapes, dtypes and shardings.
+      frozen: the same of the frozen weights.
+      data_iterator: the loader's.
+
+    Raises:
+      CheckpointError: if none can be read, or the frozen weights cannot; nothing is moved then.
     """
     damaged = {}
     for step in sorted(self._manager.all_steps(), reverse=True):
       try:
-        restored = self._restore(step, state, data_iterator)
+        restored, record = trees.twice(lambda step=step: self._restore(step, state))
+        break
       except CheckpointError as error:
-        damaged[step] = error
-        continue
-      for step, error in damaged.items():
-        logging.warning("%s; it is deleted, the one before it is used", error)
-        self._manager.delete(step)
-      return restored
-    raise next(iter(damaged.values()))
+        damaged[step] = str(error)
+    else:
+      raise CheckpointError(next(iter(damaged.values())))
+    frozen, _ = _read_frozen(self.workdir, frozen, record)
+    self._frozen_sums = record.sums["frozen"]
+    for step, reason in damaged.items():
+      self._move_aside(step, reason)
+    data_iterator.set_state(record.place)
+    return restored, frozen
 
-  def _restore(self, step: int, state: TrainState, data_iterator) -> TrainState:
-    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+  def _restore(self, step: int, state: TrainState) -> tuple[TrainState, Record]:
+    record = _read_record(self.workdir, step)
+    folder = self.workdir / "checkpoints" / str(step)
+    with _of_step(self.workdir, step):
+      parts = {
+        part: trees.read_tree(folder / part, getattr(state, part), record.sums[part])[0]
+        for part in _parts(state)
+      }
+    place = jax.device_put(jnp.asarray(step, state.step.dtype), state.step.sharding)
+    return TrainState(place, **parts), record
+
+  def _move_aside(self, step: int, reason: str):
+    folder, name, others = self.workdir / "damaged", str(step), 1
+    with processes.first_goes_ahead(f"damaged {step}"):
+      if processes.is_first():
+        folder.mkdir(parents=True, exist_ok=True)
+        while (folder / name).exists():
+          name, others = f"{step}_{others}", others + 1
+        (self.workdir / "checkpoints" / str(step)).rename(folder / name)
+        logging.warning("%s; it is moved to %s, the one before it is used", reason, folder / name)
+    self._manager.reload()
+
+  def _said_of_writing(self):
+    return self._said(f"the checkpoint of step {self._writing} cannot be written to {self.workdir}")
+
+  @contextlib.contextmanager
+  def _said(self, what: str):
     try:
-      restored = self._manager.restore(
-        step,
-        args=ocp.args.Composite(
-          params=ocp.args.StandardRestore(target.params),
-          ema=ocp.args.StandardRestore(target.ema),
-          opt_state=ocp.args.StandardRestore(target.opt_state),
-          data=ocp.args.JsonRestore(),
-          checksums=ocp.args.JsonRestore(),
-        ),
-      )
-      for part in PARTS:
-        check_sum(restored[part], restored.checksums[part])
+      yield
     except Exception as error:  # Orbax raises many kinds
-      raise _unreadable(self.workdir, step, error) from error
-    data_iterator.set_state(restored.data)
-    return TrainState(
-      jax.device_put(jnp.asarray(step, state.step.dtype), state.step.sharding),
-      restored.params,
-      restored.ema,
-      restored.opt_state,
+      reason = "the disk is full" if is_full(error) else trees.reason_of(error)
+      raise CheckpointError(f"{what}: {reason}") from error
+
+
+def _parts(state: TrainState) -> tuple[str, ...]:
+  """What of a state is saved: further averages only if there are any."""
+  return (*PARTS, "averages") if state.averages else PARTS
+
+
+def is_full(error: BaseException | None) -> bool:
+  """Whether an error comes from a disk without room."""
+  while error is not None:
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
+      return True
+    error = error.__cause__ or error.__context__
+  return False
+
+
+def _seal(sums: Mapping[str, checksums.Sums], notes: Mapping[str, Any]) -> dict[str, Any]:
+  """The checksums of a checkpoint, which hold one of themselves."""
+  sealed = {"trees": sums, "notes": {name: checksums.digest(x) for name, x in notes.items()}}
+  return sealed | {"digest": checksums.digest(sealed)}
+
+
+def _read_record(workdir: epath.Path, step: int) -> Record:
+  """What is in a checkpoint but weights; raises CheckpointError."""
+  folder = workdir / "checkpoints" / str(step)
+  if not (folder / "checksums").exists():
+    raise CheckpointError(
+      f"the checkpoint of step {step} in {workdir} cannot be read: it has no checksums; it was not written whole, or by an "
+      "earlier version"
     )
+  with _of_step(workdir, step):
+    sealed = trees.read_json(folder / "checksums")
+    try:
+      written, sums, digest = sealed["notes"], sealed["trees"], sealed.pop("digest")
+    except (KeyError, TypeError, AttributeError) as error:
+      raise CheckpointError("checksums is not what was written") from error
+    if checksums.digest(sealed) != digest:
+      raise CheckpointError("checksums is not what was written")
+    notes = {name: trees.read_json(folder / name) for name in written}
+    for name, note in notes.items():
+      if checksums.digest(note) != written[name]:
+        raise CheckpointError(f"{name} does not hold what was written")
+  experiment = Experiment.from_config(notes["config"])
+  return Record(step, experiment, notes["provenance"], notes.get("data", {}), sums)
 
 
-def checksum(tree) -> int:
-  """Sum of all numbers' bits, read as whole numbers, modulo 2**32: the same on every mesh, another one for any changed bit."""
-  return int(_checksum(tree))
+@contextlib.contextmanager
+def _of_step(workdir: epath.Path, step: int):
+  """Within the block, errors say which checkpoint they are about."""
+  try:
+    yield
+  except CheckpointError as error:
+    folder = f"{workdir / 'checkpoints' / str(step)}/"
+    reason = str(error).replace(folder, "").replace(" cannot be read:", ":")
+    raise CheckpointError(
+      f"the checkpoint of step {step} in {workdir} cannot be read: {reason}"
+    ) from error
 
 
-@jax.jit
-def _checksum(tree):
-  def bits(leaf):
-    return jax.lax.bitcast_convert_type(leaf, f"uint{8 * leaf.dtype.itemsize}")
-
-  sums = [jnp.sum(bits(leaf).astype(jnp.uint32)) for leaf in jax.tree.leaves(tree)]
-  return sum(sums, jnp.uint32(0))
-
-
-def check_sum(tree, expected: int):
-  """Raises ValueError unless `tree` is what was written."""
-  if checksum(tree) != expected:
-    raise ValueError("it does not hold what was written: some of its bytes have changed")
+def _read_frozen(
+  workdir: epath.Path, target: weights.Weights, record: Record
+) -> tuple[weights.Weights, str | None]:
+  """(the frozen weights that a checkpoint goes with, the first that is not finite); raises CheckpointError."""
+  if not target:
+    return {}, None
+  try:
+    return trees.twice(
+      lambda: trees.read_tree(workdir / "frozen", target, record.sums.get("frozen", {}))
+    )
+  except CheckpointError as error:
+    raise CheckpointError(f"the frozen weights in {error}") from error
 
 
 def save_imported(workdir: epath.PathLike, experiment: Experiment, tree: weights.Weights):
   """Writes a workdir to start from and to sample from; leaves may be `weights.Deferred`."""
   path = epath.Path(workdir).resolve() / "checkpoints" / "0"
+  # Imported weights are in the dtype of their files; a model reads them in its own.
+  noting, sums = trees.noting_sums(tree, ("float32",))
+  notes = {"config": experiment.to_json(), "provenance": {}}
   with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-    args = ocp.args.Composite(
-      ema=ocp.args.PyTreeSave(tree), config=ocp.args.JsonSave(experiment.to_json())
+    checkpointer.save(
+      path,
+      args=ocp.args.Composite(
+        ema=ocp.args.PyTreeSave(noting),
+        **{name: ocp.args.JsonSave(note) for name, note in notes.items()},
+      ),
     )
-    checkpointer.save(path, args=args)
-
-
-def save_tree(path: epath.PathLike, tree: weights.Weights):
-  """Writes weights alone; leaves may be `weights.Deferred`."""
-  with ocp.PyTreeCheckpointer() as checkpointer:
-    checkpointer.save(path, tree)
-
-
-def restore_tree(path: epath.PathLike, target: weights.Weights) -> weights.Weights:
-  """Reads what `save_tree` wrote, in the dtypes and shardings of `target`."""
-  with ocp.StandardCheckpointer() as checkpointer:
-    try:
-      return checkpointer.restore(path, target)
-    except Exception as error:  # Orbax raises many kinds
-      raise _unreadable(path.parent, 0, error) from error
-
-
-class _DeferredHandler(ocp.type_handlers.NumpyHandler):
-  """Writes deferred weights: each is read when its turn comes and let go when it is written."""
-
-  def __init__(self):
-    super().__init__(deepcopy_host_arrays=False)
-
-  def typestr(self) -> str:
-    """See Orbax."""
-    return "deferred"
-
-  async def serialize(self, values, infos, args=None):
-    """See Orbax."""
-    for index, value in enumerate(values):
-      arg = None if args is None else args[index : index + 1]
-      for written in await super().serialize([value.read()], infos[index : index + 1], arg):
-        written.result()
-    return []
-
-
-ocp.type_handlers.register_type_handler(weights.Deferred, _DeferredHandler())
-
-
-def save_frozen(workdir: epath.PathLike, frozen: weights.Weights):
-  """Writes the frozen weights, once for the run."""
-  path = epath.Path(workdir).resolve() / "frozen"
-  if frozen and not processes.agreed(path.exists()):
-    with ocp.StandardCheckpointer() as checkpointer:
-      checkpointer.save(path, frozen)
+  trees.write_json(path / "checksums", _seal({"ema": sums["float32"]}, notes))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,6 +295,8 @@ class Trained:
     rebuild: `(params, frozen) -> model`.
     params: averaged trainable weights.
     frozen: frozen weights.
+    provenance: what it was made from.
+    checksum: 16 hexadecimal digits that stand for `params` and `frozen`.
   """
 
   experiment: Experiment
@@ -225,6 +304,8 @@ class Trained:
   rebuild: Callable[[weights.Weights, weights.Weights], nnx.Module]
   params: weights.Weights
   frozen: weights.Weights
+  provenance: Mapping[str, Any]
+  checksum: str
 
 
 def load_trained(
@@ -242,35 +323,39 @@ def load_trained(
     mesh: where the weights go, split over its `fsdp`; None puts them on one device.
 
   Raises:
-    CheckpointError: if there is no checkpoint, it cannot be read, or it is of another stage.
+    CheckpointError: if there is no checkpoint, it cannot be read, it is of another stage, or weights are not finite.
   """
   workdir = epath.Path(workdir).resolve()
-  experiment, step = load_experiment(workdir, step, stages)
-  rebuild, params, frozen = abstract_model(experiment)
+  record = load_record(workdir, step, stages)
+  rebuild, params, frozen = abstract_model(record.experiment)
   # Never as it was saved: that may have been on devices that are not here.
   params, frozen = meshes.abstract((params, frozen), mesh or meshes.one_device())
-  with ocp.CheckpointManager(workdir / "checkpoints") as manager:
-    try:
-      restored = manager.restore(
-        step, args=ocp.args.Composite(ema=ocp.args.StandardRestore(params))
-      )
-      if frozen:
-        with ocp.StandardCheckpointer() as checkpointer:
-          frozen = checkpointer.restore(workdir / "frozen", frozen)
-      if (workdir / "checkpoints" / str(step) / "checksums").exists():  # not in imported ones
-        sums = manager.restore(
-          step, args=ocp.args.Composite(checksums=ocp.args.JsonRestore())
-        ).checksums
-        check_sum(restored.ema, sums["ema"])
-    except Exception as error:  # Orbax raises many kinds
-      raise _unreadable(workdir, step, error) from error
-  return Trained(experiment, step, rebuild, restored.ema, frozen)
+  path, sums = workdir / "checkpoints" / str(record.step) / "ema", record.sums["ema"]
+  with _of_step(workdir, record.step):
+    params, bad = trees.twice(lambda: trees.read_tree(path, params, sums))
+  frozen, bad_frozen = _read_frozen(workdir, frozen, record)
+  if bad or bad_frozen:
+    raise CheckpointError(
+      f"the checkpoint of step {record.step} in {workdir} holds weights that are not finite, first in {bad or bad_frozen}"
+    )
+  checksum = checksums.digest([sums, record.sums.get("frozen", {})])
+  return Trained(
+    record.experiment, record.step, rebuild, params, frozen, record.provenance, checksum
+  )
 
 
 def load_experiment(
   workdir: epath.PathLike, step: int | None = None, stages: tuple[str, ...] = STAGES
 ) -> tuple[Experiment, int]:
-  """The experiment of a run and the step of its newest checkpoint, or of the one asked for; no weights are read.
+  """The experiment of a run and the step of its newest checkpoint, or of the one asked for; see `load_record`."""
+  record = load_record(workdir, step, stages)
+  return record.experiment, record.step
+
+
+def load_record(
+  workdir: epath.PathLike, step: int | None = None, stages: tuple[str, ...] = STAGES
+) -> Record:
+  """What the newest checkpoint of a run, or the one asked for, says of itself; no weights are read.
 
   Raises:
     CheckpointError: if there is no such checkpoint, or it is of another stage than `stages`.
@@ -280,56 +365,64 @@ def load_experiment(
     raise CheckpointError(f"{workdir} does not exist; give the workdir of a training run")
   if not (workdir / "checkpoints").exists():
     raise CheckpointError(f"{workdir} holds no checkpoint: it is not the workdir of a training run")
-  with ocp.CheckpointManager(workdir / "checkpoints") as manager:
-    steps = manager.all_steps()
-    if not steps:
-      raise CheckpointError(
-        f"{workdir} holds no complete checkpoint: the run has not been trained yet"
-      )
-    step = max(steps) if step is None else step
-    if step not in steps:
-      raise CheckpointError(
-        f"{workdir} holds no checkpoint of step {step}; it has {', '.join(map(str, sorted(steps)))}"
-      )
-    try:
-      config: Mapping[str, Any] = manager.restore(
-        step, args=ocp.args.Composite(config=ocp.args.JsonRestore())
-      ).config
-    except Exception as error:  # Orbax raises many kinds
-      raise _unreadable(workdir, step, error) from error
-  experiment = Experiment.from_config(config)
-  if experiment.stage not in stages:
+  steps = ocp.utils.checkpoint_steps(workdir / "checkpoints")
+  if not steps:
     raise CheckpointError(
-      f"{workdir} holds a {experiment.stage!r} checkpoint; {' or '.join(map(repr, stages))} is needed here"
+      f"{workdir} holds no complete checkpoint: the run has not been trained yet"
     )
-  return experiment, step
+  step = max(steps) if step is None else step
+  if step not in steps:
+    raise CheckpointError(
+      f"{workdir} holds no checkpoint of step {step}; it has {', '.join(map(str, sorted(steps)))}"
+    )
+  record = trees.twice(lambda: _read_record(workdir, step))
+  if record.experiment.stage not in stages:
+    raise CheckpointError(
+      f"{workdir} holds a {record.experiment.stage!r} checkpoint; {' or '.join(map(repr, stages))} is needed here"
+    )
+  return record
 
 
-INHERITED = ("model", "text", "diffusion", "super_resolution")
+def find_record(workdir: epath.PathLike) -> Record | None:
+  """Of the newest checkpoint in a workdir that says what it is, or None where there is no checkpoint yet.
+
+  Raises:
+    CheckpointError: if there are checkpoints and none can be read.
+  """
+  workdir, first = epath.Path(workdir).resolve(), None
+  for step in sorted(ocp.utils.checkpoint_steps(workdir / "checkpoints"), reverse=True):
+    try:
+      return trees.twice(lambda step=step: _read_record(workdir, step))
+    except CheckpointError as error:
+      first = first or str(error)
+  if first:
+    raise CheckpointError(first)
+  return None
 
 
-def read_experiment(config: Any) -> Experiment:
-  """The experiment of a config; sections that describe the network and are left out are those of `init_from`.
+def read_experiment(config: Any, workdir: epath.PathLike | None = None) -> Experiment:
+  """The experiment of a config; sections that describe the network may be left out.
+
+  They are those of the run in `workdir`, if it has a checkpoint, and else those of `init_from`.
 
   Args:
     config: a `ConfigDict`, or what `config_flags` puts in its place when the file could not be loaded, which says so
       at the first access.
+    workdir: of the run.
 
   Raises:
     ValueError: names the field that cannot be.
   """
   config = config.copy_and_resolve_references().to_dict()
-  if config.get("init_from") and "model" not in config:
-    parent = load_experiment(config["init_from"])[0].to_json()
-    config |= {name: parent[name] for name in INHERITED if name not in config}
-    for name in ("text", "super_resolution"):
-      if config[name] is None:
-        del config[name]
+  if "model" not in config:
+    source = find_record(workdir) if workdir is not None else None
+    if source is None and config.get("init_from"):
+      source = load_record(config["init_from"])
+    if source is None:
+      raise ValueError(
+        "config.model is missing: give it, or give config.init_from, the workdir of a run whose model is taken"
+      )
+    known = source.experiment.to_json()
+    missing = (name for name in INHERITED if name not in config)
+    config |= {name: known[name] for name in missing if known[name] is not None}
   return Experiment.from_config(config)
-
-
-def _unreadable(workdir, step, error: Exception) -> CheckpointError:
-  reason = str(error).strip().splitlines()
-  return CheckpointError(
-    f"the checkpoint of step {step} in {workdir} cannot be read: {reason[0] if reason else type(error).__name__}"
-  )

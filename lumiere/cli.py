@@ -1,12 +1,22 @@
 """How the command lines start and fail: one sentence and exit code 1, unless somebody asks for the traceback."""
 
 import dataclasses
+import importlib.util
+import inspect
+import itertools
+import os
+import pathlib
+import re
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Mapping, Set
 
 from absl import app, flags, logging
 
+# TensorFlow, which only reads and writes files here, announces its processor and oneDNN when it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 _TRACEBACK = flags.DEFINE_bool("traceback", False, "Show the whole traceback of an error.")
 
 
@@ -64,9 +74,13 @@ def _check_flags(command: str, commands: Mapping[str, Command]):
 
 
 def _parse(argv, commands=None):
-  if commands and {"--help", "-help", "-h"} & set(argv):
-    print(help_text(next((word for word in argv[1:] if word in commands), None), commands))
+  if {"--help", "-help", "-h"} & set(argv):
+    print(help_text(next((word for word in argv[1:] if word in (commands or ())), None), commands))
     sys.exit(0)
+  for arg, following in itertools.pairwise([*argv[1:], ""]):
+    name, separator, value = arg.partition("=")
+    if name in ("--config", "-config") and "config" in flags.FLAGS:
+      check_config_file(value if separator else following)
   try:
     return flags.FLAGS(argv)
   except (AttributeError, KeyError) as error:
@@ -76,30 +90,69 @@ def _parse(argv, commands=None):
   except (flags.Error, TypeError, ValueError, OSError) as error:
     if "--traceback" in argv:
       raise
-    fail(str(error))
+    message = re.sub(r"invalid literal for int\(\) .*", "a whole number is needed", str(error))
+    fail(re.sub(r"could not convert string to float: .*", "a number is needed", message))
 
 
-def help_text(command: str | None, commands: Mapping[str, Command]) -> str:
+def check_config_file(value: str):
+  """Fails, naming the file and its line, unless `--config=FILE[:VARIANT]` gives a config.
+
+  ml_collections reads it once more; its own errors are tracebacks, or appear at the first access to a field.
+  """
+  name, separator, variant = value.partition(":")
+  path = pathlib.Path(name)
+  if not path.is_file():
+    what = "is a folder" if path.is_dir() else "does not exist"
+    fail(f"--config={name} {what}: give an experiment, such as --config=configs/t2i_tiny.py")
+  try:
+    spec = importlib.util.spec_from_file_location("config", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "get_config", None)):
+      fail(f"--config={name} has no function get_config()")
+    if separator and not inspect.signature(module.get_config).parameters:
+      fail(f"--config={value}: {name} has no variants, {variant!r} cannot be chosen")
+    config = module.get_config(*([variant] if separator else []))
+  except Exception as error:
+    if "--traceback" in sys.argv:
+      raise
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]  # fmt: skip
+    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+    where = f"--config={value}" if line is None else f"--config={value}, line {line}"
+    reason = error.msg if isinstance(error, SyntaxError) else str(error)
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    fail(f"{where}: {kind}{reason}")
+  if not hasattr(config, "copy_and_resolve_references"):
+    fail(f"--config={name}: get_config() must return a ConfigDict, not {type(config).__name__}")
+
+
+def help_text(command: str | None, commands: Mapping[str, Command] | None = None) -> str:
   """What `--help` prints: of one command, or of the program."""
-  main = sys.modules["__main__"]
+  about = (sys.modules["__main__"].__doc__ or "").strip()
+  ours = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])}
+  if commands is None:
+    return "\n".join([about, *_flag_lines("Flags", ours)])
+  shared = ours - {name for each in commands.values() for name in each.flags}
   if command is None:
-    lines = [main.__doc__.strip() if main.__doc__ else "", "", "Commands (COMMAND --help for one):"]
+    lines = [about, "", "Commands (COMMAND --help shows the flags of one):"]
     for name, each in commands.items():
       lines += ["", f"  {name}: {each.about}", f"    {each.example}"]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_flag_lines("Flags of all commands", shared)])
   each = commands[command]
-  own = set(each.flags)
-  others = {name for other in commands.values() for name in other.flags} - own
-  ours = {flag.name for flag in flags.FLAGS.get_flags_for_module(sys.argv[0])}
   lines = [each.about, "", f"  {each.example}"]
-  for title, names in (("Its own flags", own), ("Flags of all commands", ours - own - others)):
-    lines += ["", f"{title}:"]
-    for name in sorted(names):
-      flag = flags.FLAGS[name]
-      default = "" if flag.default in (None, []) else f" (default: {flag.default})"
-      text = textwrap.fill(flag.help.split(";\n")[0] + default, 78, subsequent_indent=" " * 22)
-      lines.append(f"  {f'--{name}':<18}  {text}")
-  return "\n".join(lines)
+  lines += _flag_lines("Its own flags", set(each.flags))
+  return "\n".join([*lines, *_flag_lines("Flags of all commands", shared)])
+
+
+def _flag_lines(title: str, names: Set[str]) -> list[str]:
+  """A paragraph that explains flags."""
+  lines = ["", f"{title}:"]
+  for name in sorted(names):
+    flag = flags.FLAGS[name]
+    default = "" if flag.default in (None, []) else f" (default: {flag.default})"
+    text = textwrap.fill(flag.help.split(";\n")[0] + default, 78, subsequent_indent=" " * 22)
+    lines.append(f"  {f'--{name}':<18}  {text}")
+  return lines
 
 
 def _override_of(error: Exception, argv) -> str:

@@ -17,13 +17,16 @@ from diffusion.objective import Objective
 from diffusion.samplers import make_sampler
 from diffusion.schedule import make_schedule
 from diffusion.thresholding import make_threshold
-from lumiere.fields import above, at_least, between, from_mapping, named, one_of
+from lumiere.averages import LONGEST, SHORTEST
+from lumiere.fields import at_least, between, from_mapping, named, one_of
 from lumiere.masks import CHANNELS, MaskConfig
 from lumiere.text.t5 import T5Config
 from lumiere.text.tokenize import VOCAB_SIZE, ByteTokenizer, check_words
 from stunet.image_unet import ImageUNetConfig
-from stunet.stunet import TemporalConfig, check_num_frames
+from stunet.stunet import TemporalConfig, check_fits, check_num_frames
 
+# Sampler steps beyond this are a slip of the finger: their table alone would take the memory.
+MAX_STEPS = 10_000
 STAGES = ("t2i", "stunet", "ssr_image", "ssr")
 
 
@@ -61,12 +64,10 @@ class DataConfig:
     at_least("data.num_frames", self.num_frames, 1)
     at_least("data.resolution", self.resolution, 1)
     at_least("data.num_workers", self.num_workers, 0)
-    above("data.fps", self.fps, 0)
+    between("data.fps", self.fps, 0.1, 1000)
     one_of("data.dataset", self.dataset, ("moving_shapes", "moving_shapes_endless", "video_folder"))
     if self.dataset == "moving_shapes_endless" and self.embeddings:
-      raise ValueError(
-        f"data.embeddings={self.embeddings!r} must be empty: an endless world has no captions to embed beforehand"
-      )
+      raise ValueError(f"data.embeddings={self.embeddings!r} must be empty for an endless world")
     if self.dataset == "video_folder" and not self.folder:
       raise ValueError(
         "data.folder is empty: dataset='video_folder' needs the folder with the videos and their captions"
@@ -94,10 +95,7 @@ class TextConfig:
   def __post_init__(self):
     one_of("text.null", self.null, ("zeros", "empty"))
     object.__setattr__(self, "words", tuple(self.words))
-    try:
-      check_words(self.words)
-    except ValueError as error:
-      raise ValueError(f"text.{error}") from error
+    check_words("text.words", self.words)
     if self.encoder:
       at_least("text.encoder.vocab_size", self.encoder.vocab_size, VOCAB_SIZE)
     at_least("text.max_length", self.max_length, 2)
@@ -200,7 +198,7 @@ class SamplingConfig:
     self.make_sampler()
     self.make_threshold()
     self.make_levels()
-    at_least("num_steps", self.num_steps, 1)
+    between("num_steps", self.num_steps, 1, MAX_STEPS)
     at_least("guidance_scale", self.guidance_scale, 0)
     between("guidance_rescale", self.guidance_rescale, 0, 1)
     between("augmentation_level", self.augmentation_level, 0, 1)
@@ -285,6 +283,7 @@ class TrainConfig:
     frozen_dtype: what frozen weights are kept in: "float32" or "bfloat16".
     log_snr_shift: added to the noise levels that the schedule draws: below 0, more of training is spent on noise.
     log_snr_spread: how much farther apart they are, about the level of the schedule's middle; 1 leaves them.
+    averages: lengths of further averages, (0.05, 0.1) for one, that others are found from later (`lumiere.averages`).
     ema_decay: decay of the averaged weights, ramped up in the first steps.
     log_every: steps between reports.
     eval_every: steps between evaluations on the held-out split; 0 for none.
@@ -302,6 +301,7 @@ class TrainConfig:
   frozen_dtype: str = "float32"
   log_snr_shift: float = 0.0
   log_snr_spread: float = 1.0
+  averages: tuple[float, ...] = ()
   ema_decay: float = 0.9999
   log_every: int = 100
   eval_every: int = 1000
@@ -329,6 +329,9 @@ class TrainConfig:
     between("train.ema_decay", self.ema_decay, 0, 1)
     one_of("train.frozen_dtype", self.frozen_dtype, ("float32", "bfloat16"))
     self.make_levels()
+    object.__setattr__(self, "averages", tuple(self.averages))
+    for length in self.averages:
+      between("train.averages", length, SHORTEST, LONGEST)
 
   def make_levels(self) -> Levels:
     """The noise levels that training draws."""
@@ -405,6 +408,7 @@ class Experiment:
         f"and {self.model.out_channels}"
       )
     if self.is_video:
+      check_fits(self.model, self.temporal)
       check_num_frames(self.data.num_frames, self.temporal.total_factor)
     elif self.data.num_frames != 1:
       raise ValueError(

@@ -18,20 +18,59 @@ def from_mapping(cls: type, mapping: Mapping[str, Any], path: str):
   for name, field in fields.items():
     if name not in mapping and field.default is field.default_factory is dataclasses.MISSING:
       raise ValueError(f"{path}.{name}: missing, and it has no default")
-  values = {}
-  for name, value in mapping.items():
-    section = next(
-      (t for t in _alternatives(fields[name].type) if dataclasses.is_dataclass(t)), None
-    )
-    if section is not None and isinstance(value, Mapping):
-      value = from_mapping(section, value, f"{path}.{name}")
-    values[name] = tuple(value) if isinstance(value, list) else value  # JSON has no tuples
+  values = {
+    name: _value(fields[name].type, value, f"{path}.{name}") for name, value in mapping.items()
+  }
   try:
     return cls(**values)
   except ValueError as error:
     raise ValueError(_placed(path, str(error))) from error
   except TypeError as error:
     raise ValueError(f"{path}: {error}") from error
+
+
+def _number(value) -> bool:
+  return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+# Type of a field -> (what it takes, in words, and as a test).
+_TAKES = {
+  bool: ("True or False", lambda value: isinstance(value, bool)),
+  int: ("a whole number", lambda value: _number(value) and isinstance(value, int)),
+  float: ("a finite number", lambda value: _number(value) and math.isfinite(value)),
+  str: ("text", lambda value: isinstance(value, str)),
+  Mapping: ("a section with fields", lambda value: isinstance(value, Mapping)),
+  tuple: ("a list", lambda value: isinstance(value, (list, tuple))),
+  types.NoneType: ("None", lambda value: value is None),
+}
+
+
+def _value(annotation, value, path: str):
+  """A field's value as its dataclass takes it; raises ValueError if it is not of the field's type."""
+  wanted = []
+  for kind in _alternatives(annotation):
+    origin = typing.get_origin(kind) or kind
+    if origin is typing.Literal:
+      choices = typing.get_args(kind)
+      wanted.append(f"one of {', '.join(choices)}")
+      if isinstance(value, str) and value in choices:
+        return value
+      continue
+    if dataclasses.is_dataclass(kind):
+      if isinstance(value, kind):
+        return value
+      origin = Mapping
+    words, takes = _TAKES[origin]
+    wanted.append(words)
+    if not takes(value):
+      continue
+    if dataclasses.is_dataclass(kind):
+      return from_mapping(kind, value, path)
+    if origin is tuple:  # JSON has no tuples
+      item = typing.get_args(kind)[0]
+      return tuple(_value(item, each, f"{path}[{index}]") for index, each in enumerate(value))
+    return float(value) if origin is float else value
+  raise ValueError(f"{path}={value!r} must be {' or '.join(wanted)}")
 
 
 def _placed(path: str, message: str) -> str:
@@ -61,12 +100,6 @@ def at_least(field: str, value, lowest):
   """Raises ValueError unless value >= lowest, and finite."""
   if not lowest <= value < math.inf:
     raise ValueError(f"{field}={value} must be {lowest} or more")
-
-
-def above(field: str, value, bound):
-  """Raises ValueError unless value > bound, and finite."""
-  if not bound < value < math.inf:
-    raise ValueError(f"{field}={value} must be above {bound}")
 
 
 def between(field: str, value, lowest, highest):

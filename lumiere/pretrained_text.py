@@ -1,15 +1,17 @@
-"""Pretrained text encoders, as `lumiere.interop.convert` writes them.
+"""Pretrained text encoders, as `lumiere.convert` writes them.
 
 A folder holds all that captions need:
 
     config.json     kind ("t5" or "glide") and sizes
     weights/        Orbax
-    spiece.model    T5's pieces; without them tokens are bytes (ByT5)
+    checksums/      of the weights
+    spiece.model    T5's pieces; ByT5 has none, its tokens are bytes
     *.gz            GLIDE's BPE
 """
 
 import dataclasses
 import functools
+import hashlib
 import json
 from collections.abc import Sequence
 
@@ -19,25 +21,29 @@ from etils import epath
 from flax import nnx
 from jaxtyping import Array
 
-from lumiere import checkpoints, weights
+from lumiere import checksums, fields, files, trees, weights
 from lumiere import mesh as meshes
 from lumiere.experiment import MeshConfig
-from lumiere.text.glide import GlideTextConfig, GlideTextEncoder, GlideTokenizer
+from lumiere.text.glide import FILES, GlideTextConfig, GlideTextEncoder, GlideTokenizer
 from lumiere.text.t5 import T5Config, T5Encoder
-from lumiere.text.tokenize import ByteTokenizer, SentencePieceTokenizer
+from lumiere.text.tokenize import VOCAB_SIZE, ByteTokenizer, SentencePieceTokenizer
 from stunet import layout
 
 KINDS = {"t5": (T5Config, T5Encoder), "glide": (GlideTextConfig, GlideTextEncoder)}
+TOKENIZERS = ("spiece.model", "tokenizer.json", *FILES)
 Config = T5Config | GlideTextConfig
 
 
 class TextEncoder:
   """A frozen encoder with its tokenizer. Devices share its weights, which are gathered layer by layer, and the captions."""
 
-  def __init__(self, config: Config, tokenizer, params: weights.Weights, dtype, mesh):
-    """`dtype` is what is computed in; `params` lie on `mesh`."""
+  def __init__(
+    self, config: Config, tokenizer, params: weights.Weights, dtype, mesh, checksum: str
+  ):
+    """`dtype` is what is computed in; `params` lie on `mesh`; `checksum` is that of `checksum_of`."""
     self._rebuild, *_ = weights.split(abstract(config, dtype))
     self.config, self.tokenizer, self._params, self._mesh = config, tokenizer, params, mesh
+    self.checksum = checksum
 
   @classmethod
   def restore(
@@ -50,21 +56,16 @@ class TextEncoder:
     """Reads a converted encoder.
 
     Args:
-      folder: what `lumiere.interop.convert` wrote.
+      folder: what `lumiere.convert` wrote.
       max_length: tokens of a caption; the rest is cut off.
       dtype: of weights and computation; by default bfloat16, and float32 on a CPU.
       mesh: where weights and captions are split over `fsdp`; by default over all devices of this process.
 
     Raises:
-      ValueError: if the folder holds no text encoder, or one of another length.
+      ValueError: if the folder holds no text encoder, one of another length, or weights that cannot be read.
     """
-    folder = epath.Path(folder).resolve()
-    if not (folder / "config.json").exists():
-      raise ValueError(
-        f"{folder} holds no text encoder: lumiere.interop.convert makes one from a T5 folder or a GLIDE file"
-      )
-    sizes = json.loads((folder / "config.json").read_text())
-    config = KINDS[sizes.pop("kind")][0](**sizes)
+    folder, checksum = epath.Path(folder).resolve(), checksum_of(folder)
+    config = load_config(folder)
     tokenizer = load_tokenizer(folder, config, max_length)
     dtype = jnp.dtype(dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16"))
     if mesh is None:
@@ -74,8 +75,14 @@ class TextEncoder:
       lambda leaf: leaf.update(dtype=dtype),
       meshes.abstract(weights.split(abstract(config))[1], mesh),
     )
-    params = checkpoints.restore_tree(folder / "weights", target)
-    return cls(config, tokenizer, params, dtype.type, mesh)
+    try:
+      params = trees.restore(folder, target)
+    except trees.CheckpointError:
+      for path in (folder / "weights").glob("**/*"):
+        if path.is_file():
+          files.check_fetched(path)
+      raise
+    return cls(config, tokenizer, params, dtype.type, mesh, checksum)
 
   def __call__(self, captions: Sequence[str]) -> dict[str, Array]:
     """States of captions.
@@ -106,22 +113,71 @@ def abstract(config: Config, dtype=jnp.float32) -> nnx.Module:
   return nnx.eval_shape(lambda: make(config, dtype=dtype, rngs=weights.Seeds(0)))
 
 
+def load_config(folder: epath.Path) -> Config:
+  """The config of a converted encoder; raises ValueError if it cannot be one."""
+  path = folder / "config.json"
+  if not path.exists():
+    raise ValueError(
+      f"{folder} holds no text encoder: lumiere.convert makes one from a T5 folder or a GLIDE file"
+    )
+  sizes = files.read_json(path)
+  with files.about(path, TypeError):
+    kind = sizes.pop("kind", None)
+    fields.one_of("kind", kind, tuple(KINDS))
+    cls, _ = KINDS[kind]
+    for field in dataclasses.fields(cls):
+      if field.name in sizes and type(sizes[field.name]) is not field.type:
+        raise ValueError(
+          f"{field.name}={sizes[field.name]!r} must be of type {field.type.__name__}"
+        )
+    return cls(**sizes)
+
+
+def checksum_of(folder: epath.PathLike) -> str:
+  """16 hexadecimal digits that stand for an encoder: its weights, sizes and tokenizer, as they are on disk.
+
+  Weights are not read but what was noted of them; `TextEncoder.restore` compares the two.
+
+  Raises:
+    ValueError: if the folder holds no text encoder.
+  """
+  folder = epath.Path(folder).resolve()
+  sizes = dataclasses.asdict(load_config(folder))
+  if not (folder / "checksums").exists():
+    raise ValueError(f"{folder} has no checksums: convert the text encoder again")
+  tokenizers = [folder / name for name in TOKENIZERS]
+  contents = {
+    path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tokenizers if path.exists()
+  }
+  written = trees.twice(lambda: trees.read_json(folder / "checksums"))
+  return checksums.digest([sizes, contents, written])
+
+
 def load_tokenizer(folder: epath.Path, config: Config, max_length: int):
-  """The tokenizer in a folder; raises ValueError if the encoder has another number of places."""
+  """The tokenizer in a folder; raises ValueError if it is not there, or is another encoder's."""
   if isinstance(config, GlideTextConfig):
     if max_length != config.length:
       raise ValueError(f"max_length={max_length} must be {config.length}, the encoder's places")
-    return GlideTokenizer(folder, max_length)
+    tokenizer = GlideTokenizer(folder, max_length)
+    if tokenizer.vocab_size != config.vocab_size:
+      raise ValueError(
+        f"{folder} has {tokenizer.vocab_size} tokens for an encoder of {config.vocab_size}: they are another encoder's"
+      )
+    return tokenizer
+  if config.vocab_size == VOCAB_SIZE:
+    return ByteTokenizer(max_length)
   pieces = folder / "spiece.model"
-  return (
-    SentencePieceTokenizer(pieces, max_length) if pieces.exists() else ByteTokenizer(max_length)
-  )
+  if not pieces.exists():
+    raise ValueError(f"{pieces} is missing: convert the encoder again, or copy it from there")
+  tokenizer = SentencePieceTokenizer(pieces, max_length)
+  tokenizer.check_fits(config.vocab_size)
+  return tokenizer
 
 
 def save(folder: epath.PathLike, config: Config, tree: weights.Weights):
   """Writes config and weights; leaves may be `weights.Deferred`."""
   folder = epath.Path(folder).resolve()
-  checkpoints.save_tree(folder / "weights", tree)
+  trees.save(folder, tree, read_as=("float32", "bfloat16"))
   kind = next(name for name, (cls, _) in KINDS.items() if isinstance(config, cls))
   sizes = {"kind": kind} | dataclasses.asdict(config)
   (folder / "config.json").write_text(json.dumps(sizes, indent=2) + "\n")

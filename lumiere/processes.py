@@ -3,6 +3,7 @@
 import contextlib
 
 import jax
+import numpy as np
 from absl import flags
 from jax.experimental import multihost_utils
 
@@ -55,9 +56,17 @@ def first_goes_ahead(what: str):
     multihost_utils.sync_global_devices(what)
 
 
-def agreed(value: bool) -> bool:
-  """The first process's answer, in all of them."""
-  return bool(multihost_utils.broadcast_one_to_all(value)) if jax.process_count() > 1 else value
+def wait_for_all(what: str):
+  """Returns when every process has got here."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(what)
+
+
+def anywhere(value: bool) -> bool:
+  """Whether it is so in any of the processes; all of them ask."""
+  if jax.process_count() == 1:
+    return value
+  return bool(multihost_utils.process_allgather(np.asarray(value)).any())
 
 
 def whole(tree):

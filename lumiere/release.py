@@ -39,6 +39,8 @@ def save(trained: Trained, folder: epath.PathLike):
   described = {
     "experiment": trained.experiment.to_json(),
     "step": trained.step,
+    "provenance": trained.provenance,
+    "checksum": trained.checksum,
     "sha256": hashlib.sha256(content).hexdigest(),
   }
   (folder / CONFIG).write_text(json.dumps(described, indent=2) + "\n")
@@ -75,4 +77,11 @@ def load(folder: epath.PathLike) -> Trained:
         raise ReleaseError(f"{folder / WEIGHTS} has no {name} of shape {leaf.shape}")
       tree[path] = leaves[name].astype(leaf.dtype)
     parts.append(traverse_util.unflatten_dict(tree, sep="/"))
-  return Trained(experiment, described["step"], rebuild, *parts)
+  return Trained(
+    experiment,
+    described["step"],
+    rebuild,
+    *parts,
+    provenance=described["provenance"],
+    checksum=described["checksum"],
+  )

@@ -1,10 +1,10 @@
-"""Joint denoising of a video that is longer than what the network sees at once: a denoiser made from a denoiser.
+"""Joint denoising of a video that is longer than the network's window: turns a denoiser into another denoiser.
 
 At every call the noisy video is cut into windows, each is denoised, and the predictions are reconciled (`reconcile.py`).
-Noise is not drawn here: the clip's noise exists once, and windows that overlap see the same frames of it.
+Noise is not drawn here: the clip has one noise, and overlapping windows share the frames of it.
 
-Windows are cut, denoised and summed up in a loop, `windows_per_batch` at a time, so that beside the video and one sum of
-its size memory holds only one such group, however long the video is.
+Windows are cut, denoised and summed in a loop, `windows_per_batch` at a time. Memory holds the video, one sum of its size, and
+one such group, however long the video is.
 """
 
 from collections.abc import Sequence
@@ -27,20 +27,20 @@ def windowed(
   per_frame: Sequence[str] = (),
   per_window: Sequence[str] = (),
 ) -> Denoiser:
-  """Wraps a denoiser of windows into one of the whole video.
+  """Wraps a denoiser of windows into a denoiser of the whole video.
 
   Args:
     denoiser: `(z [b w h w c], log_snr [b], conditioning) -> prediction`, of z's shape; conditioning is a dict.
     plan: where the windows lie.
     weights: "uniform" or "tapered", see `window_weights`.
-    windows_per_batch: windows denoised in one call; more is faster and takes more memory. Calls are filled up with
-      windows of no weight, so that all are of this size.
-    per_frame: names of entries [b t ...] that are cut like the video, a low-resolution condition for one.
-    per_window: names of entries [n b ...] that hold one value a window, a prompt of its own for one. Others are shared.
+    windows_per_batch: windows denoised in one call; more is faster and takes more memory. The last call is padded with
+      windows of weight zero.
+    per_frame: names of entries [b t ...] that are cut like the video, such as a low-resolution condition.
+    per_window: names of entries [n b ...] with one value per window, such as its prompt. All windows share the others.
 
   Returns:
-    a denoiser `(z [b t h w c], log_snr [b], conditioning) -> prediction [b t h w c]`. It raises ValueError if the video
-    has not the plan's length, or the conditioning lacks a name.
+    a denoiser `(z [b t h w c], log_snr [b], conditioning) -> prediction [b t h w c]`. It raises ValueError if the length of
+    the video is not that of the plan, or if the conditioning lacks one of the names.
   """
   if windows_per_batch < 1:
     raise ValueError(f"windows_per_batch={windows_per_batch} must be 1 or more")

@@ -1,11 +1,11 @@
 """One video from overlapping windows: the least-squares solution of MultiDiffusion (Bar-Tal et al., 2023).
 
-Window i, over the frames F_i, wants to see y_i there. The video nearest to all of them,
+Window i predicts y_i for its frames F_i. The video nearest to all predictions,
 
     J* = argmin_J  sum_i || sqrt(w) (J|_{F_i} - y_i) ||^2,                                                          (1)
 
-is found frame by frame, since no two frames share a term: the mean of the windows that cover the frame, weighted by w at
-the frame's place in each window. With w = 1 it is the plain mean of Lumiere's section 3.2.
+is found frame by frame, since no two frames share a term: it is the mean over the windows that cover the frame, weighted by
+w at the frame's position in each window. With w = 1 this is the plain mean of Lumiere's section 3.2.
 """
 
 import jax
@@ -24,10 +24,10 @@ def cut(video: Float[Array, "b t ..."], plan: WindowPlan) -> Float[Array, "n b w
 def reconcile(
   windows: Float[Array, "n b w ..."], plan: WindowPlan, weights: str = "uniform"
 ) -> Float[Array, "b t ..."]:
-  """Equation (1). A frame that one window covers is that window's, bit for bit.
+  """Equation (1). A frame that only one window covers is taken from it, bit for bit.
 
   Args:
-    windows: what each window of `plan` wants to see.
+    windows: the prediction of each window of `plan`.
     plan: where the windows lie.
     weights: "uniform" or "tapered", see `window_weights`.
   """
@@ -44,7 +44,7 @@ def add_window(
   start,
   weight: Float[ArrayLike, " w"],
 ) -> Float[Array, "b t ..."]:
-  """Adds the weighted window to the sum, from frame `start` on, which may be traced."""
+  """Adds a weighted window to the sum, from frame `start` on; `start` may be a traced value."""
   length = window.shape[1]
   before = jax.lax.dynamic_slice_in_dim(total, start, length, axis=1)
   after = before + along_time(weight, window) * window

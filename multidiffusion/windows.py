@@ -14,7 +14,7 @@ KINDS = ("uniform", "tapered")
 
 @dataclasses.dataclass(frozen=True)
 class WindowPlan:
-  """Where the windows of a video lie.
+  """The positions of the windows of a video.
 
   Attributes:
     num_frames: frames of the video.
@@ -48,11 +48,11 @@ class WindowPlan:
 
 
 def plan_windows(num_frames: int, length: int, stride: int) -> WindowPlan:
-  """Plans windows as the head of this file says.
+  """Plans windows as described in the module docstring.
 
   Args:
     num_frames: frames of the video, 1 or more.
-    length: frames of a window, 1 or more; more than the video has means one window over all of it.
+    length: frames of a window, 1 or more; a longer window than the video means one window over all of it.
     stride: frames from one window's start to the next's, between 1 and `length`.
 
   Raises:
@@ -73,8 +73,8 @@ def window_weights(length: int, kind: str = "uniform") -> Float[np.ndarray, " le
 
   Args:
     length: frames of the window.
-    kind: "uniform", the paper's plain mean; or "tapered", a triangle 1, 2, ..., 2, 1: a frame counts for more the more of
-      its neighbours the network saw with it.
+    kind: "uniform", the paper's plain mean; or "tapered", a triangle 1, 2, ..., 2, 1: a frame has more weight the farther it
+      is from the window's ends, where the network does not see its neighbours.
 
   Raises:
     ValueError: for another kind.

@@ -1,15 +1,15 @@
-"""The low-resolution condition of a super-resolution network: how it is made, and how it is made imperfect.
+"""The low-resolution condition of a super-resolution network: degradation, upsampling and noise augmentation.
 
-In training the condition is the high-resolution target, degraded: averaged down, then blurred by a random amount, since
-what a base network draws is softer than any real video. It is upsampled to the target's size (bilinear) and then noised,
+In training the condition is the high-resolution target, degraded: averaged down, then blurred by a random amount, because
+the output of a base network is softer than real video. It is upsampled to the target's size (bilinear), and noise is added,
 
     c = alpha(a) * up(low) + sigma(a) * eps,                                                                     (1)
 
-with a noise level `a` that the network is told: noise conditioning augmentation (Ho et al., 2022; Imagen section 2.5).
-Training draws it at random; sampling fixes it (`augmentation_level`, best between 0.1 and 0.3 in Imagen). For a clip the
-noise is drawn once, before any window is cut, so that overlapping windows see the same condition.
+at a noise level `a` that the network is conditioned on: noise conditioning augmentation (Ho et al., 2022; Imagen section
+2.5). Training draws the level at random; sampling fixes it (`augmentation_level`, best between 0.1 and 0.3 in Imagen). The
+noise of a clip is drawn once, before windows are cut, so that overlapping windows see the same condition.
 
-All functions take images [b h w c] and videos [b t h w c] alike.
+All functions take images [b h w c] and videos [b t h w c].
 """
 
 import einops
@@ -33,7 +33,7 @@ def upsample(
   Args:
     x: images or videos.
     factor: of height and width.
-    aligned: whether the centres of corner pixels fall on each other (DeepFloyd IF), not the corners themselves.
+    aligned: whether the centres of the corner pixels coincide (DeepFloyd IF), not the corners of the images.
   """
   *batch, height, width, channels = x.shape
   shape = (*batch, height * factor, width * factor, channels)
@@ -48,7 +48,7 @@ def upsample(
 
 
 def blur(x: Float[Array, "b ... h w c"], amount: Float[Array, " b"]) -> Float[Array, "b ... h w c"]:
-  """Mixes each example with its 3x3 binomial blur: `amount` 0 leaves it alone, 1 is the whole blur."""
+  """Interpolates between each example (`amount` 0) and its 3x3 binomial blur (`amount` 1)."""
   blurred = x
   for axis in (-3, -2):
     pad = [(0, 0)] * x.ndim

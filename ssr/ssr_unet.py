@@ -1,10 +1,10 @@
-"""The super-resolution network: a U-Net of the same family that sees its low-resolution condition beside the noisy input.
+"""The super-resolution network: a U-Net of the same family whose input is the noisy and the low-resolution image.
 
     prediction = unet(concat(z, c), timestep, augmentation timestep [, text])
 
 `c` is the condition at the target's size (`augmentation.py`). The U-Net is an `ImageUNet` for images, or an `STUNet`
-inflated from one: with temporal factors of 1 and convolutional inflation throughout it has a short temporal reach and
-runs on short windows of any length.
+inflated from one. With temporal factors of 1 and convolutional inflation throughout, its temporal receptive field is short,
+and it runs on short windows of any length.
 """
 
 import jax.numpy as jnp
@@ -16,13 +16,13 @@ from stunet.stunet import STUNet
 
 
 class SSRUNet(nnx.Module):
-  """See the head of this file."""
+  """See the module docstring."""
 
   def __init__(self, unet: ImageUNet | STUNet):
     config = unet.image.config if isinstance(unet, STUNet) else unet.config
     if config.in_channels != 6:
       raise ValueError(
-        f"in_channels={config.in_channels}: a super-resolution network needs 6, noisy and low-resolution"
+        f"in_channels={config.in_channels} must be 6 in a super-resolution network: noisy and low-resolution channels"
       )
     self.unet = unet
 

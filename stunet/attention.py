@@ -1,4 +1,4 @@
-"""Spatial attention in which the caption takes part: its keys and values are put before the image's, in one softmax.
+"""Spatial attention to the image and the caption: the caption's keys and values precede the image's in one softmax.
 
     y = x + out(softmax(q [k_text; k]^T / sqrt(d)) [v_text; v]),   q, k, v = dense(norm(x)),   k_text, v_text = dense(norm(text))
 
@@ -22,7 +22,7 @@ def split_heads(x: Float[Array, "b l c"], head_dim: int) -> Float[Array, "b l n 
 
 
 class TextAttention(nnx.Module):
-  """See the head of this file. `text_dim=0` leaves the text out."""
+  """See the module docstring. With `text_dim=0` there is no text."""
 
   def __init__(
     self,
@@ -48,7 +48,9 @@ class TextAttention(nnx.Module):
     if self.has_text:
       norms = {
         "layer": lambda: layer_norm(text_dim, dtype, rngs),
-        "group": lambda: group_norm(text_dim, 32, dtype, rngs),  # whatever the image's norms have
+        "group": lambda: group_norm(
+          text_dim, 32, dtype, rngs
+        ),  # 32 groups, whatever the image's norms use
         "none": lambda: None,
       }
       self.text_norm = norms[text_norm]()
@@ -61,7 +63,7 @@ class TextAttention(nnx.Module):
     text: Float[Array, "b l d"] | None = None,
     mask: Bool[Array, "b l"] | None = None,
   ) -> Float[Array, "n h w c"]:
-    """The text is per clip, as in ResBlock."""
+    """`text` and `mask` have one row per clip, as the embedding in `ResBlock`."""
     n, height, width, _ = x.shape
     pixels = einops.rearrange(self.norm(x), "n h w c -> n (h w) c")
     keys, values, masks = [], [], []

@@ -32,7 +32,7 @@ def layer_norm(channels: int, dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
 
 
 def conv3x3(c_in: int, c_out: int, dtype, rngs: nnx.Rngs, *, zero: bool = False) -> nnx.Conv:
-  """A 3x3 convolution that keeps the size; `zero` starts it at zero, so that it adds nothing at first."""
+  """A 3x3 convolution that keeps the size; `zero` initialises it to zero, so that it adds nothing at first."""
   init = {"kernel_init": nnx.initializers.zeros} if zero else {}
   return nnx.Conv(c_in, c_out, (3, 3), dtype=dtype, rngs=rngs, **init)
 
@@ -41,7 +41,7 @@ def over_frames(per_clip: Shaped[Array, "b ..."], num_images: int) -> Shaped[Arr
   """Repeats each clip's row over its frames: [b ...] -> [(b t) ...] with b * t = `num_images`."""
   frames, rest = divmod(num_images, per_clip.shape[0])
   if rest:
-    raise ValueError(f"{num_images} images are not whole clips of a batch of {per_clip.shape[0]}")
+    raise ValueError(f"{num_images} images do not divide into {per_clip.shape[0]} clips")
   return einops.repeat(per_clip, "b ... -> (b t) ...", t=frames)
 
 
@@ -57,7 +57,7 @@ def resample(
 
 
 class ResBlock(nnx.Module):
-  """See the head of this file."""
+  """See the module docstring."""
 
   def __init__(
     self,
@@ -83,7 +83,7 @@ class ResBlock(nnx.Module):
   def __call__(
     self, x: Float[Array, "n h w c_in"], embedding: Float[Array, "b e"]
   ) -> Float[Array, "n h2 w2 c_out"]:
-    """`embedding` is already activated."""
+    """`embedding` has already passed the activation."""
     act = ACTIVATIONS[self.activation]
     h = self.conv1(resample(act(self.norm1(x)), self.how))
     scale, shift = jnp.split(

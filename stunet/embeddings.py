@@ -1,7 +1,7 @@
-"""What a U-Net is told besides its input: the noise level, and the caption as one vector.
+"""Embeddings that condition a U-Net: the noise level, and the caption as one vector.
 
-A noise level arrives as a float *timestep* in [0, 1000], the number that the ADM family of networks embeds; the diffusion
-schedule translates log-SNR into it.
+A noise level is given as a float *timestep* in [0, 1000], the number that the ADM family of networks embeds. The diffusion
+schedule translates log-SNRs into timesteps.
 """
 
 import einops
@@ -42,7 +42,7 @@ class TimestepEmbedding(nnx.Module):
 class TextPool(nnx.Module):
   """Caption states -> one vector: norm, attention pooling, dense, norm (DeepFloyd IF; Imagen section 2.3).
 
-  The query is the mean state plus a learned position, and it attends to itself and to every state.
+  The query is the mean state plus a learned position. It attends to itself and to every state.
   """
 
   def __init__(self, text_dim: int, dim: int, num_heads: int, *, dtype, rngs: nnx.Rngs):
@@ -60,7 +60,7 @@ class TextPool(nnx.Module):
   def __call__(
     self, text: Float[Array, "b l d"], mask: Bool[Array, "b l"] | None = None
   ) -> Float[Array, "b dim"]:
-    """`mask` is True where `text` is a token."""
+    """`mask` is True where `text` is a token, not padding."""
     states = self.norm_in(text)
     where = None if mask is None else mask[..., None]
     mean = jnp.mean(states, axis=1, keepdims=True, where=where)
@@ -85,7 +85,7 @@ class LastState(nnx.Module):
   def __call__(
     self, text: Float[Array, "b l d"], mask: Bool[Array, "b l"] | None = None
   ) -> Float[Array, "b dim"]:
-    """`mask` is not read."""
+    """`mask` is ignored."""
     return self.dense(text[:, -1])
 
 
@@ -96,8 +96,8 @@ class ClipContext(nnx.Module):
       vector = dense(image) + dense(caption)
       states = [dense(image) cut into `image_tokens`; norm(dense(states of the caption))]
 
-  All arrive as one sequence: CLIP's embedding of an image that shows the caption, its embedding of the caption, its states.
-  An image that the mask leaves out is replaced by a learned embedding.
+  The input is one sequence: CLIP's embedding of an image that shows the caption, its embedding of the caption, its states of
+  the caption. An image embedding that is masked out is replaced by a learned one.
   """
 
   def __init__(
@@ -125,13 +125,15 @@ class ClipContext(nnx.Module):
 
 
 def make_text_pool(config, text_dim: int, dim: int, **kinds) -> TextPool | LastState | None:
-  """The pooling that `config.text_pool` names (an `ImageUNetConfig`); None for none, or without text.
+  """The pooling named by `config.text_pool` (of an `ImageUNetConfig`); None for "none" or without text.
 
   Raises:
-    ValueError: for "clip", which is more than a pooling: a `ClipContext`, and only an image network has one.
+    ValueError: for "clip". It needs a `ClipContext`, which only an image network has.
   """
   if text_dim and config.text_pool == "clip":
-    raise ValueError("text_pool='clip' cannot be pooled anew: set temporal.conditioned=False")
+    raise ValueError(
+      "text_pool='clip' works in image networks only: set temporal.conditioned=False"
+    )
   if not text_dim or config.text_pool == "none":
     return None
   if config.text_pool == "last":

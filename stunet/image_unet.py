@@ -4,7 +4,7 @@
 
 A level is a run of *stages* (a residual block, then text attention at the chosen levels) and, but for the coarsest, a
 resampling residual block. Every stage and every downsampler on the way down leaves a skip; every stage on the way up
-takes one. All choices are fields of `ImageUNetConfig`, so that public weights and the miniature are the same code.
+takes one. All choices are fields of `ImageUNetConfig`, so that public weights and the miniature use the same code.
 """
 
 import dataclasses
@@ -46,7 +46,7 @@ class ImageUNetConfig:
     self_attention: whether the image attends to itself; False attends to the text only.
     head_dim: width of an attention head.
     embedding_dim: width of the timestep embedding; None is 4 * channels[0].
-    augmentation_embedding: whether the network is told the noise level of its low-resolution condition.
+    augmentation_embedding: whether the network embeds the noise level of its low-resolution condition.
     norm_groups: groups of every GroupNorm.
     activation: "silu" or "gelu".
     residual_scale: a residual block's output is multiplied by this (1 / sqrt(2) in efficient U-Nets).
@@ -109,6 +109,12 @@ class ImageUNetConfig:
     ):
       if getattr(self, field) not in accepted:
         raise ValueError(f"{field}={getattr(self, field)!r} must be one of {', '.join(accepted)}")
+    if wrong := [width for width in self.channels if width % self.norm_groups]:
+      raise ValueError(f"norm_groups={self.norm_groups} does not divide {wrong[0]} channels")
+    if wrong := [
+      self.channels[i] for i in self.attention_levels if self.channels[i] % self.head_dim
+    ]:
+      raise ValueError(f"head_dim={self.head_dim} does not divide {wrong[0]} channels")
     if self.text_pool != "none" and not self.text_dim:
       raise ValueError(f"text_pool={self.text_pool!r} needs text to pool: set text_dim")
     if (self.text_pool == "clip") != (self.image_tokens > 0):
@@ -177,10 +183,10 @@ def _attention(channels, config: ImageUNetConfig, dtype, rngs) -> TextAttention:
 
 
 class ImageUNet(nnx.Module):
-  """See the head of this file."""
+  """See the module docstring."""
 
   def __init__(self, config: ImageUNetConfig, *, dtype=jnp.float32, rngs: nnx.Rngs):
-    """`dtype` is what is computed in; parameters are float32."""
+    """Computation is in `dtype`; parameters are float32."""
     self.config, self.dtype = config, dtype
     widths, kinds = config.channels, dict(dtype=dtype, rngs=rngs)
     attends = lambda level: level in config.attention_levels
@@ -241,12 +247,12 @@ class ImageUNet(nnx.Module):
     if self.augmentation_embedding is not None:
       if augmentation_timesteps is None:
         raise ValueError(
-          "augmentation_timesteps is needed: this network is told its condition's noise level"
+          "augmentation_timesteps is missing: this network embeds the noise level of its condition"
         )
       embedding += gathered(self.augmentation_embedding)(augmentation_timesteps)
     if self.config.text_dim:
       if text is None:
-        raise ValueError("text is needed: this network was built with text_dim > 0")
+        raise ValueError("text is missing: this network was built with text_dim > 0")
       if self.config.attends_to_padding:
         mask = None
       if self.clip is not None:

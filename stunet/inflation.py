@@ -1,4 +1,4 @@
-"""From an image network to a space-time network: freeze what is there, add what is new."""
+"""From an image network to a space-time network: the image network is frozen, temporal layers are added."""
 
 from flax import nnx
 
@@ -7,7 +7,7 @@ from stunet.stunet import STUNet, TemporalConfig
 
 
 class Frozen(nnx.Variable):
-  """A pretrained weight. It is not an `nnx.Param`, so nothing that asks for parameters trains, averages or decays it."""
+  """A pretrained weight. As it is not an `nnx.Param`, it is not trained, averaged or decayed."""
 
 
 def freeze(module: nnx.Module) -> nnx.Module:
@@ -22,10 +22,10 @@ def freeze(module: nnx.Module) -> nnx.Module:
 def inflate(image: ImageUNet, temporal: TemporalConfig, *, rngs: nnx.Rngs) -> STUNet:
   """A Space-Time U-Net around `image`, whose weights are frozen in place.
 
-  At the start its frames 0, N, 2N, ... equal the image network's output on those frames, N = temporal.total_factor.
+  At initialisation its output on frames 0, N, 2N, ... equals the image network's, where N = temporal.total_factor.
 
   Args:
-    image: the image network; with its pretrained weights, or to be filled with them afterwards.
+    image: the image network, with its pretrained weights or before they are loaded.
     temporal: what to add.
     rngs: for the added weights.
   """

@@ -1,4 +1,4 @@
-"""How a network lies on a device mesh: which axis holds what, and the four ways in which data moves along them.
+"""How a network is laid out on a device mesh: what is split over which axis, and how data moves along the axes.
 
 Axes of the mesh, and what is split over them (`AXES`, `RULES`):
 
@@ -6,14 +6,14 @@ Axes of the mesh, and what is split over them (`AXES`, `RULES`):
     fsdp      examples too, and every weight with its gradient, average and optimizer state
     frames    the time axis of activations: one clip on several devices
 
-A network runs under `jax.set_mesh`; without a mesh, or on axes of size 1, nothing here does anything. Over `data` and
-`fsdp` the compiler splits the work by itself, as the leading axis of everything is the examples. Weights are gathered
-layer by layer (`gathered`) where they are used, in the dtype that is computed in, and their gradients are reduced and split again.
+A network runs under `jax.set_mesh`. Without a mesh, or on axes of size 1, the functions here do nothing. Over `data` and
+`fsdp` the compiler splits the work by itself, as the leading axis of every array is the examples. Weights are gathered
+layer by layer where they are used (`gathered`), in the dtype of the computation; their gradients are reduced and split again.
 
-Over `frames` the network is written by hand, inside one `shard_map` (`over_frames_axis`): image layers and norms see one
-frame at a time and need nothing; a temporal convolution takes one frame from either neighbour (`with_neighbours`);
-temporal attention trades frames for places and back (`to_places`, `to_frames`). A level whose frames do not divide evenly
-is computed whole by every device of the axis (`whole`, `own_frames`): such levels are the coarsest and cheapest.
+Over `frames` the network is partitioned by hand, inside one `shard_map` (`over_frames_axis`). Image layers and norms see one
+frame at a time and need no communication. A temporal convolution takes one frame from either neighbour (`with_neighbours`).
+Temporal attention exchanges frames for places, that is pixels, and back (`to_places`, `to_frames`). A level whose frames do
+not divide evenly is computed whole by every device of the axis (`whole`, `own_frames`); such levels are the coarsest and cheapest.
 """
 
 import functools
@@ -26,7 +26,7 @@ from jaxtyping import Array, Float
 
 DATA, FSDP, FRAMES = AXES = ("data", "fsdp", "frames")
 
-# What an array's axis holds -> the mesh axes that it is split over. The one table.
+# What an axis of an array holds -> the mesh axes that it is split over. The only such table.
 RULES = {"examples": (DATA, FSDP), "frames": FRAMES, "weights": FSDP}
 
 
@@ -36,10 +36,10 @@ def spec(*names: str | None) -> PartitionSpec:
 
 
 def weight_spec(shape: tuple[int, ...], parts: int) -> PartitionSpec:
-  """How a weight, or a statistic of one, lies over `fsdp` of that many parts.
+  """The PartitionSpec of a weight, or of a statistic of one, over an `fsdp` axis of that many parts.
 
-  Kernels [..., in, out] are split along their inputs, or else their outputs, or else another axis; outputs lie along a
-  TPU's vector lanes and do not like to be cut short. Vectors and what does not divide are repeated.
+  Kernels [..., in, out] are split along their inputs, or else their outputs, or else another axis. Outputs come second, as
+  they lie along a TPU's vector lanes, where short arrays are slow. Vectors, and what does not divide, are replicated.
   """
   if parts > 1 and len(shape) > 1:
     for axis in (len(shape) - 2, len(shape) - 1, *range(len(shape) - 2)):
@@ -49,16 +49,16 @@ def weight_spec(shape: tuple[int, ...], parts: int) -> PartitionSpec:
 
 
 def axis_size(name: str) -> int:
-  """Devices along an axis of the mesh in use; 1 if there is none."""
+  """Number of devices along an axis of the current mesh; 1 without a mesh."""
   return jax.sharding.get_abstract_mesh().shape.get(name, 1)
 
 
 def gathered(module, dtype):
-  """`module` with whole weights on every device, to be called inside the function that is rematerialised.
+  """`module` with whole weights on every device. Call it inside the function that is rematerialised.
 
   Args:
     module: an `nnx.Module`, or a pytree of some.
-    dtype: what the module computes in: kernels travel in it.
+    dtype: of the module's computation; kernels are sent in it.
   """
   parts = axis_size(FSDP)
   if parts == 1:
@@ -89,9 +89,9 @@ _gather.defvjp(lambda weight, split: (_gather(weight, split), None), _scatter)
 
 
 def over_frames_axis(function):
-  """`function(x, *others) -> y` run on each device's own frames of x and y [b t ...]; others are whole everywhere.
+  """`function(x, *others) -> y` on each device's own frames of x and y [b t ...]; the others are whole on every device.
 
-  Inside, `frames` is an axis to communicate over; the compiler still splits the work over the others.
+  Inside, `frames` is an axis for collectives; the compiler still splits the work over the other axes.
   """
   if axis_size(FRAMES) == 1:
     return function
@@ -104,11 +104,11 @@ def over_frames_axis(function):
 def with_neighbours(
   x: Float[Array, "b t *place c"], axis: str | None
 ) -> Float[Array, "b t2 *place c"]:
-  """One frame more at either end: the neighbouring devices' along `axis`, zeros at the ends of the clip."""
+  """Adds one frame at either end: those of the neighbouring devices along `axis`, zeros at the ends of the clip."""
   if axis is None:
     return jnp.pad(x, ((0, 0), (1, 1), *((0, 0),) * (x.ndim - 2)))
   n = jax.lax.axis_size(axis)
-  # A device to which nobody sends receives zeros.
+  # A device that is sent nothing receives zeros.
   before = jax.lax.ppermute(x[:, -1:], axis, [(i, i + 1) for i in range(n - 1)])
   after = jax.lax.ppermute(x[:, :1], axis, [(i + 1, i) for i in range(n - 1)])
   return jnp.concatenate([before, x, after], axis=1)

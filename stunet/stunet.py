@@ -1,15 +1,15 @@
-"""The Space-Time U-Net: an image U-Net that also goes down and up in time, and sees the whole clip at once.
+"""The Space-Time U-Net: an image U-Net that also down- and upsamples time, and processes the whole clip at once.
 
     every stage but the coarsest level's:   image stage -> convolution-based inflation
     every stage of the coarsest level:      image stage -> attention-based inflation
     every resampling:                       image resampling in space -> resampling in time
 
-The image network runs frame by frame over (b t) images with frozen weights; only what is added here is trained
-(`inflation.py` builds one from the other). At the start, for a total temporal factor N, frames 0, N, 2N, ... of the output
-are the image network's output on those frames. Further input channels, a masked video and its mask for one (section 4 of
-the paper), get a convolution of their own beside the frozen first one, which starts at zero: the two are one convolution of
-the wider input, and at the start nothing changes. With a `frames` axis in the mesh each clip is worked on by several devices
-(`layout.py`).
+The image network runs frame by frame over (b t) images, with frozen weights; only what is added here is trained
+(`inflation.py` builds one from the other). At initialisation, for a total temporal factor N, frames 0, N, 2N, ... of the
+output are the image network's output on those frames. Further input channels, such as a masked video and its mask (section 4
+of the paper), have a convolution of their own beside the frozen first one. Together they are one convolution of the wider
+input; as the new one starts at zero, nothing changes at first. With a `frames` axis in the mesh several devices share each
+clip (`layout.py`).
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float
 from stunet import layout
 from stunet.blocks import ACTIVATIONS, conv3x3
 from stunet.embeddings import make_text_pool
-from stunet.image_unet import ImageUNet, call, check_size, to_patches
+from stunet.image_unet import ImageUNet, ImageUNetConfig, call, check_size, to_patches
 from stunet.temporal import AttentionInflation, ConvInflation, TemporalDown, TemporalUp
 
 
@@ -36,7 +36,7 @@ class TemporalConfig:
     attention_depth: temporal attention blocks after every stage of the coarsest level; 0 inflates it with convolutions
       too, as in a super-resolution network that sees short windows.
     head_dim: width of a temporal attention head.
-    conditioned: whether the added blocks also see noise level and caption (see temporal.py; the paper draws neither).
+    conditioned: whether the added blocks also take noise level and caption (see temporal.py; in the paper they do not).
     condition_channels: further input channels, after the image network's: 4 for known pixels and their mask.
   """
 
@@ -72,19 +72,16 @@ class TemporalLevel(nnx.Module):
 
 
 class STUNet(nnx.Module):
-  """See the head of this file. `image` keeps its own variable types: `inflation.inflate` freezes it first."""
+  """See the module docstring. `image` keeps its variable types: `inflation.inflate` freezes it first."""
 
   def __init__(self, image: ImageUNet, temporal: TemporalConfig, *, rngs: nnx.Rngs):
     config = image.config
-    if len(temporal.factors) != config.coarsest:
-      raise ValueError(
-        f"factors={temporal.factors} must have {config.coarsest} entries: one per resampling of {len(config.channels)} levels"
-      )
+    check_fits(config, temporal)
     self.image, self.temporal = image, temporal
     kinds = dict(dtype=image.dtype, rngs=rngs)
     embedding_dim = config.embedding_dim if temporal.conditioned else 0
     text_dim = config.text_dim if temporal.conditioned else 0
-    # The image network's pooled caption was trained on stills: the added blocks pool their own.
+    # The image network's pooling was trained on single images: the added blocks have one of their own.
     self.text_pool = make_text_pool(config, text_dim, embedding_dim, **kinds)
     channels = temporal.condition_channels * config.patch_size**2
     self.condition_in = (
@@ -135,7 +132,7 @@ class STUNet(nnx.Module):
     mask: Bool[Array, "b l"] | None = None,
     augmentation_timesteps: Float[Array, " b"] | None = None,
   ) -> Float[Array, "b t h w out"]:
-    """Predicts from noisy clips; arguments as for ImageUNet, per clip, `condition_channels` after x's own channels.
+    """Predicts from noisy clips. Arguments as for `ImageUNet`, one row per clip; x has `condition_channels` more channels.
 
     Raises:
       ValueError: if the number of frames is not a multiple of the total temporal factor, or the size does not fit.
@@ -235,6 +232,18 @@ class STUNet(nnx.Module):
       if level.resample is not None:
         h = resample(level, added_level, index, index - 1, h)
     return spatial(image.head, h)
+
+
+def check_fits(image: ImageUNetConfig, temporal: TemporalConfig):
+  """Raises ValueError unless what inflation adds goes with the image network."""
+  if len(temporal.factors) != image.coarsest:
+    raise ValueError(
+      f"temporal.factors={temporal.factors} must have {image.coarsest} entries: one per resampling of "
+      f"{len(image.channels)} levels"
+    )
+  width = image.channels[image.coarsest]
+  if temporal.attention_depth and width % temporal.head_dim:
+    raise ValueError(f"temporal.head_dim={temporal.head_dim} does not divide {width} channels")
 
 
 def check_num_frames(num_frames: int, total_factor: int, name: str = "num_frames"):

@@ -1,22 +1,22 @@
-"""What is added to an image network to make it a video network (Lumiere, section 3.1 and Fig. 4).
+"""The layers that turn an image network into a video network (Lumiere, section 3.1 and Fig. 4).
 
-Both inflation blocks keep the pretrained layers' output as their residual and start at zero:
+Both inflation blocks add to the pretrained layers' output, and add nothing at initialisation:
 
     y = S(x) + proj(temporal(S(x))),   proj = 0 at the start                                                    (1)
 
     convolution-based (Fig. 4b): temporal = 1x3x3 conv, norm, act, 3x1x1 conv, norm, act
-    attention-based   (Fig. 4c): temporal = attention over the frames of one place; several blocks in a row
+    attention-based   (Fig. 4c): temporal = attention over the frames of one place (pixel); several blocks in a row
 
-Time is halved and doubled with identity-initialised convolutions (Appendix B), so that at the start
+Time is halved and doubled with identity-initialised convolutions (Appendix B), so that at initialisation
 
     down(x)[i] = x[2 i],   up(x)[i] = x[i // 2]: nearest neighbour.                                              (2)
 
-A 1x3x3 convolution runs as a 2-D one over (b t) images and a 3x1x1 one as a 1-D one over (b h w) series: 5-D convolutions
-are the slow path on every backend. All norms see one frame at a time. `axis` is the mesh axis that the frames are split
-over, None where they are all there.
+A 1x3x3 convolution runs as a 2-D one over (b t) images, and a 3x1x1 convolution as a 1-D one over (b h w) series: 5-D
+convolutions are slow on every backend. All norms see one frame at a time. `axis` is the mesh axis that the frames are split
+over; None if every device has all frames.
 
-The paper draws no other input. With `conditioned`, these blocks also see the noise level and the caption, as the image
-network's own blocks do: a scale and shift of the second norm from the embedding, and text keys before the frames' keys.
+In the paper these blocks have no other input. With `conditioned` they also take the noise level and the caption, as the image
+network's own blocks do: the embedding scales and shifts the second norm, and text keys precede the frames' keys.
 """
 
 import einops
@@ -62,7 +62,7 @@ class TemporalConv(nnx.Module):
 
 
 class TemporalDown(nnx.Module):
-  """Keeps every second frame after a convolution along time; at the start, frames 0, 2, 4, ... as they are (2)."""
+  """A convolution along time that keeps every second frame; at initialisation frames 0, 2, 4, ... as they are (2)."""
 
   def __init__(self, channels: int, *, dtype, rngs: nnx.Rngs):
     self.conv = TemporalConv(channels, stride=2, identity=True, dtype=dtype, rngs=rngs)
@@ -73,7 +73,7 @@ class TemporalDown(nnx.Module):
 
 
 class TemporalUp(nnx.Module):
-  """Doubles every frame, then a convolution along time; at the start, plain repetition (2)."""
+  """Repeats every frame, then a convolution along time; at initialisation plain repetition (2)."""
 
   def __init__(self, channels: int, *, dtype, rngs: nnx.Rngs):
     self.conv = TemporalConv(channels, identity=True, dtype=dtype, rngs=rngs)
@@ -89,7 +89,7 @@ class ConvInflation(nnx.Module):
   def __init__(
     self, channels: int, embedding_dim: int, *, groups: int, activation: str, dtype, rngs: nnx.Rngs
   ):
-    """`embedding_dim=0` is the paper's block; above 0 the block is conditioned (see the head of this file)."""
+    """`embedding_dim=0` is the paper's block; above 0 the block is conditioned (see the module docstring)."""
     self.activation = activation
     self.spatial = conv3x3(channels, channels, dtype, rngs)
     self.norm1 = group_norm(channels, groups, dtype, rngs)
@@ -110,7 +110,7 @@ class ConvInflation(nnx.Module):
     mask=None,
     axis: str | None = None,
   ) -> Features:
-    """`embedding` is read if the block is conditioned; `text` and `mask` are not."""
+    """`embedding` is used if the block is conditioned; `text` and `mask` are ignored."""
     b, act = len(x), ACTIVATIONS[self.activation]
     h = einops.rearrange(x, "b t h w c -> (b t) h w c")
     h = act(self.norm1(self.spatial(h)))
@@ -125,7 +125,7 @@ class ConvInflation(nnx.Module):
 
 
 class TemporalAttention(nnx.Module):
-  """One attention block over the frames of each place, with sinusoidal frame positions; residual, zero at the start."""
+  """Attention over the frames of each place, with sinusoidal frame positions; residual, zero at initialisation."""
 
   def __init__(
     self, channels: int, text_dim: int, *, head_dim: int, groups: int, dtype, rngs: nnx.Rngs
@@ -146,7 +146,7 @@ class TemporalAttention(nnx.Module):
     mask: Bool[Array, "b l"] | None = None,
     axis: str | None = None,
   ) -> Features:
-    """`text` and its `mask` are read if the block is conditioned."""
+    """`text` and its `mask` are used if the block is conditioned."""
     b, _, height, width, channels = x.shape
     normed = self.norm(einops.rearrange(x, "b t h w c -> (b t) h w c"))
     series = to_places(einops.rearrange(normed, "(b t) h w c -> b t (h w) c", b=b), axis)

@@ -48,16 +48,17 @@ def files(folder):
 def test_video_sheet_slice_and_sidecar_again_and_again(sample, models, tmp_path):
   for name in ("one", "two"):
     code, stdout, _ = sample(f"--prompt={PROMPT}", "--steps=2", *models, f"--out={tmp_path / name}")
-    assert code == 0 and stdout.strip().endswith("000_a-red-circle-rests-on-black.mp4")
+    assert code == 0 and stdout.strip().endswith("000_a-red-circle-rests-on-black_seed0.mp4")
   one, two = files(tmp_path / "one"), files(tmp_path / "two")
-  stem = "000_a-red-circle-rests-on-black"
+  stem = "000_a-red-circle-rests-on-black_seed0"
   assert sorted(one) == [f"{stem}.json", f"{stem}.mp4", f"{stem}_sheet.png", f"{stem}_xt.png"]
   assert one == two
-  decoded = np.stack([frame for _, frame in frames.decode(tmp_path / "one" / f"{stem}.mp4")])
+  decoded = frames.read_video(tmp_path / "one" / f"{stem}.mp4", 8)
   assert decoded.shape == (8, 256, 256, 3)
   about = json.loads(one[f"{stem}.json"])
   assert about["prompt"] == PROMPT and about["num_frames"] == 8 and about["base"]["step"] == 2
-  assert about["base"]["sampling"]["num_steps"] == 2 and "ssr" in about
+  assert about["base"]["sampling"]["num_steps"] == 2 and about["ssr"]["step"] == 2
+  assert about["text_encoder"] is None and about["version"].startswith("0.")
 
 
 def test_formats_lengths_and_prompt_files(sample, models, tmp_path):
@@ -68,7 +69,7 @@ def test_formats_lengths_and_prompt_files(sample, models, tmp_path):
     "--guidance_scale=1", "--seed=1", models[0], f"--out={tmp_path / 'out'}",
   )  # fmt: skip
   assert code == 0
-  folder = tmp_path / "out" / "001_a-white-square-rests-on-navy.png"
+  folder = tmp_path / "out" / "001_a-white-square-rests-on-navy_seed1.png"
   assert sorted(path.name for path in folder.iterdir()) == [f"{i:04d}.png" for i in range(4)]
   with Image.open(folder / "0000.png") as picture:
     assert picture.size == (8, 8)
@@ -144,7 +145,9 @@ def test_prompts_along_time_and_styles_on_a_strip(sample, runs, style_run, tmp_p
     "0": "a red circle rests on black",
     "10": "a white square rests on navy",
   }
-  assert about["style"]["strength"] == 1 and about["num_frames"] == 20
+  assert (
+    about["style"]["strength"] == 1 and about["style"]["step"] == 2 and about["num_frames"] == 20
+  )
 
 
 def test_help_shows_an_example_of_every_command(sample):
@@ -185,7 +188,9 @@ def test_what_cannot_be_made_is_said_before_weights_are_read(
     (["fill", *common, video, "--box=0,0,999,9"], ("--box=0,0,999,9", "256x256")),
     (["fill", *common, f"--video={given / 'text.png'}", "--box=0,0,9,9"], ("text.png", "video")),
     (["edit", *common, video, "--strength=1.5"], ("--strength=1.5", "between 0 and 1")),
+    (["edit", *common, video, "--strength=0"], ("--strength=0", "no step to run")),
     (["edit", *common], ("--video is missing",)),
+    (["animate", *common, image, "--soft_edge=2"], ("--soft_edge needs --mask",)),
     (["extend", *common], ("--num_frames is missing",)),
     (["extend", *common, "--num_frames=4", video], ("num_frames=4", "8 frames")),
     (["generate", *common, image], ("--image", "'generate'", "animate")),
@@ -233,11 +238,19 @@ def test_what_cannot_be_done_is_said(sample, models, runs, tmp_path):
     ([prompt, out, *models, "--guidance_scale=-1"], ("guidance_scale=-1",)),
     ([prompt, out, *models, "--steps=-3"], ("num_steps=-3",)),
     ([prompt, out, *models, "--steps=many"], ("--steps",)),
+    ([prompt, out, *models, "--steps=99999999999"], ("num_steps=99999999999", "10000")),
+    ([prompt, out, *models, "--seed=-1"], ("--seed=-1", "between 0")),
+    ([prompt, out, *models, "--seed=99999999999"], ("--seed=99999999999",)),
+    ([prompt, out, *models, "--fps=1e12"], ("--fps=1000000000000.0", "1000")),
+    ([prompt, out, *models, "--fps=1e-9"], ("--fps=1e-09",)),
+    ([prompt, out, *models, "--base_stride=2"], ("--base_stride needs --base_window",)),
+    ([prompt, out, models[0], "--ssr_steps=2"], ("--ssr_steps needs --ssr_workdir",)),
+    ([prompt, out, models[0], "--window=8"], ("--window needs --ssr_workdir", "--base_window")),
     ([prompt, out, *models, "--window=-8"], ("window=-8",)),
     ([prompt, out, *models, "--stride=0"], ("stride=0",)),
-    ([prompt, out, *models, "--guidance_scale=nan"], ("guidance_scale=nan", "0 or more")),
-    ([prompt, out, *models, "--fps=0"], ("--fps=0", "above 0")),
-    ([prompt, out, *models, "--fps=nan"], ("--fps=nan", "above 0")),
+    ([prompt, out, *models, "--guidance_scale=nan"], ("guidance_scale=nan", "finite number")),
+    ([prompt, out, *models, "--fps=0"], ("--fps=0", "between 0.1 and 1000")),
+    ([prompt, out, *models, "--fps=nan"], ("--fps=nan", "between")),
     ([prompt, out, *models, "--batch_size=0"], ("--batch_size=0",)),
     ([prompt, out, *models, "--format=avi"], ("--format", "mp4")),
     ([prompt, out, *models, "--sampler=euler"], ("--sampler", "ddim")),

@@ -57,7 +57,9 @@ def test_what_cannot_be_done_is_said(train, tmp_path):
     ([*tiny, "--config.optimizer.learning_rate=nan"], ("learning_rate=nan",)),
     ([*tiny, "--config.optimizer.b2=1.5"], ("config.optimizer.b2=1.5",)),
     ([*tiny, "--config.seed=-1"], ("seed=-1", "0 or more")),
-    ([*tiny, "--config.data.fps=0"], ("config.data.fps=0", "above 0")),
+    ([*tiny, "--config.data.fps=0"], ("config.data.fps=0", "between 0.1 and 1000")),
+    ([*tiny, "--config.train.batch_size=8.5"], ("batch_size=8.5", "whole number")),
+    ([*stunet, "--config.temporal.head_dim=7"], ("temporal.head_dim=7", "64 channels")),
     ([*tiny, "--config.data.num_workers=-1"], ("config.data.num_workers=-1",)),
     (stunet, ("config.init_from is empty", "'t2i'")),
     ([*stunet, f"--config.init_from={tmp_path / 'none'}"], ("none", "does not exist")),
@@ -73,3 +75,29 @@ def test_what_cannot_be_done_is_said(train, tmp_path):
     assert_one_line(train(*arguments), *words)
     # Nothing is made for a run that cannot be.
     assert not (tmp_path / "data" / "moving_shapes").exists()
+
+
+def test_a_config_file_that_cannot_be_used_is_named_with_its_line(train, tmp_path):
+  files = {
+    "syntax": "def get_config(:\n",
+    "empty": "x = 1\n",
+    "raises": "\ndef get_config():\n  return {}['oops']\n",
+    "number": "def get_config():\n  return 3\n",
+    "imports": "import nothere\n",
+  }
+  for name, text in files.items():
+    (tmp_path / f"{name}.py").write_text(text)
+  cases = (
+    ("syntax.py", ("syntax.py, line 1", "SyntaxError")),
+    ("empty.py", ("empty.py", "get_config")),
+    ("raises.py", ("raises.py, line 3", "KeyError: 'oops'")),
+    ("number.py", ("ConfigDict", "int")),
+    ("imports.py", ("line 1", "nothere")),
+    ("none.py", ("none.py does not exist",)),
+    (".", ("is a folder",)),
+  )
+  for name, words in cases:
+    assert_one_line(train(f"--config={tmp_path / name}"), *words)
+    assert_one_line(train("--config", tmp_path / name), *words)
+  assert_one_line(train("--config=configs/stunet_if.py:S"), "'S'", "M, L, XL")
+  assert_one_line(train("--config=configs/t2i_tiny.py:S"), "no variants", "'S'")

@@ -1,13 +1,17 @@
 """From a data config to a random-access source of clips, and to the transforms that make network input of them."""
 
-import pathlib
+import zlib
+from typing import Any
 
-from lumiere import processes
-from lumiere.data.embeddings import WithText
+import numpy as np
+
+from lumiere import checksums, processes
+from lumiere.data.embeddings import Index, WithText
 from lumiere.data.loader import ToClip, Tokenize
-from lumiere.data.moving_shapes.endless import EndlessConfig, EndlessShapes
+from lumiere.data.moving_shapes.endless import SPLITS, EndlessConfig, EndlessShapes
 from lumiere.experiment import DataConfig, Experiment
 from lumiere.fields import from_mapping
+from lumiere.text.tokenize import cut_off
 
 
 def make_source(config: DataConfig, split: str):
@@ -34,8 +38,66 @@ def make_source(config: DataConfig, split: str):
     )
   source = builder.as_data_source(split=split)
   if config.embeddings:
-    return WithText(source, pathlib.Path(config.embeddings) / split)
+    return WithText(source, Index.read(config.embeddings))
   return source
+
+
+# Examples that are looked at to describe a dataset.
+LOOKED_AT = 16
+
+
+def fingerprint(config: DataConfig) -> dict[str, Any]:
+  """What tells one prepared dataset from another: its name and settings, its size, and what is in a few examples.
+
+  Cheap, and the same wherever the dataset is kept.
+
+  Returns:
+    `dataset`, the builder's name, settings and version; `examples`, their number in each split; `content`, 8 hexadecimal
+    digits that stand for captions and pictures of examples all over the train split.
+  """
+  if config.dataset == "moving_shapes_endless":
+    source = make_source(config, "train")
+    name, examples = source.name, dict.fromkeys(SPLITS, len(source))
+  else:
+    builder = _builder(config)
+    source, name = builder.as_data_source(split="train"), builder.info.full_name
+    examples = {name: split.num_examples for name, split in builder.info.splits.items()}
+  content = 0
+  for index in np.linspace(0, len(source) - 1, min(LOOKED_AT, len(source))).astype(int):
+    example = source[int(index)]
+    for part in (example["caption"], np.ascontiguousarray(example["video"])):
+      content = zlib.crc32(part, content)
+  return {
+    "dataset": name,
+    "examples": examples,
+    "content": f"{content:08x}",
+  }
+
+
+def cut_captions(experiment: Experiment) -> str:
+  """Says how many captions are longer than the network reads, of a few all over the train split; empty if none is.
+
+  Captions that an encoder outside the network has read are counted by `lumiere.embed`.
+  """
+  text = experiment.text
+  if text is None or text.encoder is None:
+    return ""
+  source, tokenizer = make_source(experiment.data, "train"), text.make_tokenizer()
+  looked_at = np.linspace(0, len(source) - 1, min(LOOKED_AT, len(source))).astype(int)
+  captions = [np.asarray(source[int(index)]["caption"]).item() for index in looked_at]
+  texts = [c.decode("utf-8") if isinstance(c, bytes) else str(c) for c in captions]
+  cut = [text for text in texts if cut_off(tokenizer, text)]
+  if not cut:
+    return ""
+  return (
+    f"{len(cut)} of {len(texts)} captions that were looked at have more than text.max_length={text.max_length} tokens; "
+    f"what is beyond is not read, as in {cut[0]!r}: {cut_off(tokenizer, cut[0])!r}"
+  )
+
+
+def digest(fingerprint: dict[str, Any]) -> str:
+  """Of a fingerprint, without the dataset's name, in which there may be a folder's place and the times of its files."""
+  return checksums.digest({name: fingerprint[name] for name in ("examples", "content")})
 
 
 def _builder(config: DataConfig):

@@ -12,7 +12,9 @@ SIZE, MARGIN = (720, 400), (56, 20, 150, 36)  # left, top, right, bottom
 INKS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
 
 
-def draw(path: epath.PathLike, lines: Mapping[str, Sequence[tuple[float | int, float | int]]], x_title: str):
+def draw(
+  path: epath.PathLike, lines: Mapping[str, Sequence[tuple[float | int, float | int]]], x_title: str
+):
   """Writes a picture of `lines`, points (x, share) by name; points come in the order of x.
 
   Raises:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lumiere.experiment import DiffusionConfig, SamplingConfig
+from lumiere.interop import kinds
 from lumiere.text.glide import GlideTextConfig
 from lumiere.text.t5 import T5Config
 from stunet.blocks import ACTIVATIONS
@@ -158,6 +159,7 @@ def from_diffusers_unet(
       raise ValueError(
         f"{field}={config[field]!r} is not supported: {' or '.join(map(repr, accepted))} is"
       )
+  config = kinds.checked(config, kinds.DIFFUSERS_UNET)
   down, up = config["down_block_types"], config["up_block_types"]
   for name, types, known in (("down_block_types", down, DOWN), ("up_block_types", up, UP)):
     if bad := sorted(set(types) - set(known)):
@@ -190,9 +192,6 @@ def from_diffusers_unet(
     raise ValueError(
       f"mid_block_only_cross_attention={config['mid_block_only_cross_attention']} must be only_cross_attention={only_text}"
     )
-  head_dim = config["attention_head_dim"]
-  if not isinstance(head_dim, int):
-    raise ValueError(f"attention_head_dim={head_dim} must be one number")
   layers = config["layers_per_block"]
   width = config["cross_attention_dim"]
   if (config.get("class_embed_type") == "identity") != (text_proj is not None):
@@ -200,6 +199,7 @@ def from_diffusers_unet(
       f"class_embed_type={config.get('class_embed_type')!r}: 'identity' goes with text_proj/config.json beside it"
     )
   if text_proj is not None:
+    text_proj = kinds.checked(text_proj, kinds.KARLO_TEXT)
     text = dict(
       text_dim=text_proj.get("clip_embeddings_dim", 768),
       cross_attention_dim=width,
@@ -223,7 +223,7 @@ def from_diffusers_unet(
     **text,
     text_norm="group" if config.get("cross_attention_norm") else "none",
     self_attention=not only_text,
-    head_dim=head_dim,
+    head_dim=config["attention_head_dim"],
     embedding_dim=config.get("time_embedding_dim") or 4 * config["block_out_channels"][0],
     augmentation_embedding=config.get("class_embed_type") == "timestep",
     norm_groups=config.get("norm_num_groups", 32),
@@ -236,8 +236,7 @@ def from_if(params: Mapping[str, Any]) -> ImageUNetConfig:
   """The config of a network of DeepFloyd IF's own code, from `params` of its `config.yml`.
 
   Raises:
-    KeyError: if a size is missing.
-    ValueError: names the field that has a value we have no network for.
+    ValueError: names the field that is missing or has a value we have no network for.
   """
   for field, wanted in (
     ("use_scale_shift_norm", True),
@@ -247,20 +246,30 @@ def from_if(params: Mapping[str, Any]) -> ImageUNetConfig:
   ):
     if params.get(field, 2 if field == "dims" else None) != wanted:
       raise ValueError(f"{field}={params.get(field)!r} is not supported: {wanted!r} is")
+  params = kinds.checked(params, kinds.DEEPFLOYD)
+  if params["activation"] not in ACTIVATIONS:
+    raise ValueError(
+      f"activation={params['activation']!r} is not supported: {' and '.join(ACTIVATIONS)} are"
+    )
 
-  def levels(resolutions) -> tuple[int, ...]:
+  def numbers(field: str) -> list[int]:
+    """Of a list, or of "32,16,8"."""
+    value = params[field]
+    parts = value.split(",") if isinstance(value, str) else value
+    if not all(str(part).strip().isdecimal() and int(part) > 0 for part in parts):
+      raise ValueError(f"{field}={value!r} must be whole numbers of 1 or more, joined by commas")
+    return [int(part) for part in parts]
+
+  def levels(field: str) -> tuple[int, ...]:
     """Those whose resolution is in "32,16,8", or whose downsampling is in [2, 4, 8]."""
-    if isinstance(resolutions, str):
-      resolutions = [params["image_size"] // int(side) for side in resolutions.split(",")]
-    return tuple(level for level in range(len(multiples)) if 2**level in resolutions)
+    sides = numbers(field)
+    if isinstance(params[field], str):
+      sides = [params["image_size"] // side for side in sides]
+    return tuple(level for level in range(len(multiples)) if 2**level in sides)
 
-  multiples = params["channel_mult"]
-  multiples = [int(m) for m in (multiples.split(",") if isinstance(multiples, str) else multiples)]
-  attends, only_text = (
-    levels(params["attention_resolutions"]),
-    params.get("disable_self_attentions"),
-  )
-  if only_text and only_text is not True and levels(only_text) != attends:
+  multiples = numbers("channel_mult")
+  attends, only_text = levels("attention_resolutions"), params.get("disable_self_attentions")
+  if only_text and only_text is not True and levels("disable_self_attentions") != attends:
     raise ValueError(
       f"disable_self_attentions={only_text!r} must be none or all of attention_resolutions={params['attention_resolutions']!r}"
     )
@@ -346,6 +355,7 @@ def from_diffusers_scheduler(
   Raises:
     ValueError: names the field that has a value we have nothing for.
   """
+  config = kinds.checked(config, kinds.SCHEDULER)
   if config.get("_class_name") == "UnCLIPScheduler":
     config = {"beta_schedule": "squaredcos_cap_v2", "timestep_spacing": "linspace", **config}
   predictions = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
@@ -407,8 +417,10 @@ def from_transformers_t5(config: Mapping[str, Any]) -> T5Config:
   """The config of a T5 v1.1 or ByT5 encoder from its `config.json`.
 
   Raises:
-    ValueError: for the first T5, whose feed-forward layer is not gated.
+    ValueError: names the field that is missing or of another kind; for the first T5, whose feed-forward layer is not
+      gated.
   """
+  config = kinds.checked(config, kinds.T5)
   if config.get("feed_forward_proj", "relu") not in ("gated-gelu",):
     raise ValueError(
       f"feed_forward_proj={config.get('feed_forward_proj', 'relu')!r} must be 'gated-gelu': T5 v1.1, ByT5, mT5"

@@ -1,14 +1,8 @@
-"""Public weights -> a checkpoint of ours, and back.
+"""Public weights -> a checkpoint of ours, and back: what `python -m lumiere.convert` does.
 
-python -m lumiere.interop.convert --source=IF-I-M-v1.0 --out=runs/if_m                   (a pipeline folder of diffusers)
-python -m lumiere.interop.convert --source=IF-I-M-v1.0/unet --out=runs/if_m              (its U-Net alone)
-python -m lumiere.interop.convert --source=IF-I-M-v1.0 --out=runs/if_m                   (DeepFloyd's own folder: config.yml)
-python -m lumiere.interop.convert --source=base.pt --architecture=glide_base --out=runs/glide
-python -m lumiere.interop.convert --source=t5-v1_1-xxl --out=runs/t5_xxl                 (a text encoder)
-python -m lumiere.interop.convert --source=runs/t2i --to=diffusers --out=mine            (a run of ours, back)
-
-Says what it recognised, fits every tensor by name and shape before it reads the first, and writes them one at a time: no
-more than the largest tensor is held in memory. `--report` shows the whole list.
+Every tensor is fitted by name and shape before the first is read; then they are written one at a time, so that no more
+than the largest tensor is held in memory.
+What is written lies in OUT.partial until it is whole.
 """
 
 import contextlib
@@ -20,10 +14,9 @@ from typing import Any
 
 import numpy as np
 import yaml
-from absl import flags
 from flax import traverse_util
 
-from lumiere import checkpoints, cli, pretrained_text, weights
+from lumiere import checkpoints, files, pretrained_text, weights
 from lumiere.experiment import (
   STAGES,
   DataConfig,
@@ -34,7 +27,7 @@ from lumiere.experiment import (
   TextConfig,
   TrainConfig,
 )
-from lumiere.interop import architectures, mapping, names, tensors, text
+from lumiere.interop import architectures, folders, mapping, names, tensors, text, tokenizer
 from lumiere.model import abstract_model
 from lumiere.text import glide
 from stunet.image_unet import ImageUNetConfig
@@ -46,100 +39,103 @@ REFUSED = {
 }
 
 
-def main():
-  """Reads the flags."""
-  for name in ("source", "out"):
-    if not flags.FLAGS[name].value:
-      raise ValueError(f"--{name} is missing")
-  source, out = pathlib.Path(flags.FLAGS.source), pathlib.Path(flags.FLAGS.out)
-  if not source.exists():
-    raise ValueError(f"--source={source} does not exist")
-  if out.exists():
-    raise ValueError(f"--out={out} exists already: nothing is overwritten")
-  if flags.FLAGS.to == "diffusers":
-    export(source, out)
-    return
-  fitted = convert(source, out, flags.FLAGS.architecture)
-  if flags.FLAGS.report:
-    print(fitted.report())
-  print(f"{fitted.summary()}\nwritten to {out}")
-
-
 def convert(
-  source: pathlib.Path, out: pathlib.Path, architecture: str | None = None
+  source: pathlib.Path,
+  out: pathlib.Path,
+  architecture: str | None = None,
+  variant: str | None = None,
 ) -> mapping.Fit:
   """Writes a checkpoint from what lies at `source`; see the head of this file.
 
+  Args:
+    source: a folder, or a bare file of weights.
+    out: the folder to write.
+    architecture: what a bare file is, one of `architectures.PUBLISHED`.
+    variant: which of the weights in a folder, "fp16" for model.fp16.safetensors; of a bare file of torch's, which of its
+      state dicts.
+
   Raises:
-    ValueError: if nothing is recognised, or a tensor does not fit; nothing is written then.
+    ValueError: if nothing is recognised, a tensor does not fit or is not finite; nothing is left behind then.
   """
-  if source.is_file():
-    if architecture is None:
-      raise ValueError(
-        f"--architecture is missing: {source} is a bare file of weights; one of {', '.join(architectures.PUBLISHED)}"
-      )
-    return _convert_published(source, out, architecture)
+  if source.is_file() and architecture is None:
+    raise ValueError(
+      f"--architecture is missing: {source} is a bare file of weights; one of {', '.join(architectures.PUBLISHED)}"
+    )
+  if not source.is_file() and architecture is not None:
+    raise ValueError(
+      f"--architecture={architecture} is for a bare file of weights: {source} is a folder, which says itself what it is"
+    )
+  with files.whole_folder(out) as partial:
+    if source.is_file():
+      return _convert_published(source, partial, architecture, variant)
+    return _convert_folder(source, partial, variant)
+
+
+def _convert_folder(source: pathlib.Path, out: pathlib.Path, variant: str | None) -> mapping.Fit:
   if (source / "unet" / "config.json").is_file():
-    return _convert_unet(source / "unet", source / "scheduler", out)
+    return _convert_unet(source / "unet", source / "scheduler", out, variant)
   if (source / "decoder" / "config.json").is_file():
-    return _convert_unet(source / "decoder", source / "decoder_scheduler", out)
+    return _convert_unet(source / "decoder", source / "decoder_scheduler", out, variant)
   if (source / "config.yml").is_file():
-    return _convert_if(source, out)
+    return _convert_if(source, out, variant)
   if not (source / "config.json").is_file():
     raise ValueError(
       f"--source={source} has no config.json, unet/config.json, decoder/config.json or config.yml"
     )
-  config = json.loads((source / "config.json").read_text())
+  config = files.read_json(source / "config.json")
   if config.get("_class_name") == "UNet2DConditionModel":
-    return _convert_unet(source, source.parent / "scheduler", out)
+    return _convert_unet(source, source.parent / "scheduler", out, variant)
   if config.get("model_type") in ("t5", "mt5", "umt5"):
-    return _convert_t5(source, config, out)
+    return _convert_t5(source, config, out, variant)
   kind = config.get("_class_name") or config.get("model_type") or config.get("architectures")
   raise ValueError(
     f"{source / 'config.json'} describes {kind!r}: UNet2DConditionModel or T5 can be converted"
   )
 
 
-def _convert_unet(folder: pathlib.Path, scheduler: pathlib.Path, out: pathlib.Path) -> mapping.Fit:
+def _convert_unet(
+  folder: pathlib.Path, scheduler: pathlib.Path, out: pathlib.Path, variant: str | None
+) -> mapping.Fit:
   """A diffusers U-Net with its scheduler; Karlo's has a part of its own for the text, in `text_proj` beside it."""
-  config = json.loads((folder / "config.json").read_text())
+  config = files.read_json(folder / "config.json")
   parts, text_proj = [folder], None
   if config.get("class_embed_type") == "identity":
     parts.append(folder.parent / "text_proj")
     path = parts[-1] / "config.json"
-    text_proj = json.loads(path.read_text()) if path.is_file() else None
-  try:
+    text_proj = files.read_json(path) if path.is_file() else None
+  with files.about(folder / "config.json"):
     model = architectures.from_diffusers_unet(config, text_proj)
-  except (KeyError, ValueError) as error:
-    raise ValueError(f"{folder / 'config.json'}: {error}") from error
   path = scheduler / "scheduler_config.json"
   if not path.is_file():
     raise ValueError(f"{path} is missing: it says in which process the network was trained")
-  try:
-    diffusion, sampling = architectures.from_diffusers_scheduler(json.loads(path.read_text()))
-  except ValueError as error:
-    raise ValueError(f"{path}: {error}") from error
+  process = files.read_json(path)
+  with files.about(path):
+    diffusion, sampling = architectures.from_diffusers_scheduler(process)
   resolution = config.get("sample_size") or 64
-  if text_proj is not None:
-    sampling = architectures.KARLO_SAMPLING | sampling
-    experiment = describe(model, diffusion, sampling, resolution, None, MAX_TEXT_LENGTH + 2)
-  else:
-    experiment = describe_if(model, diffusion, sampling, resolution)
-  print(f"{folder}: a {experiment.stage} network of diffusers, {len(model.channels)} levels")
+  with files.about(folder / "config.json"):
+    if text_proj is not None:
+      sampling = architectures.KARLO_SAMPLING | sampling
+      experiment = describe(model, diffusion, sampling, resolution, None, MAX_TEXT_LENGTH + 2)
+    else:
+      experiment = describe_if(model, diffusion, sampling, resolution)
+  paths = [folders.find_weights(part, variant) for part in parts]
+  _say(folder, f"a {experiment.stage} network of diffusers, {len(model.channels)} levels", paths[0])
   with contextlib.ExitStack() as stack:
     found = {}
-    for part in parts:
-      found |= stack.enter_context(tensors.open_tensors(tensors.find_weights(part)))
-    return _write(experiment, found, names.diffusers(model), {}, out)
+    for path in paths:
+      found |= stack.enter_context(tensors.open_tensors(path))
+    return _write(experiment, found, names.diffusers(model), {}, paths[0], out)
 
 
-def _convert_if(folder: pathlib.Path, out: pathlib.Path) -> mapping.Fit:
+def _convert_if(folder: pathlib.Path, out: pathlib.Path, variant: str | None) -> mapping.Fit:
   """A network as DeepFloyd IF's own code reads it: `config.yml` and a state dict."""
-  try:
-    params = yaml.safe_load((folder / "config.yml").read_text())["params"]
+  content = files.read_bytes(folder / "config.yml")
+  with files.about(folder / "config.yml", yaml.YAMLError, RecursionError):
+    content = yaml.safe_load(content)
+    params = content.get("params") if isinstance(content, dict) else None
+    if not isinstance(params, dict):
+      raise ValueError("params is missing: the sizes of the network")
     model = architectures.from_if(params)
-  except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
-    raise ValueError(f"{folder / 'config.yml'}: {error}") from error
   diffusion, sampling = architectures.from_diffusers_scheduler(
     {
       "beta_schedule": "squaredcos_cap_v2",
@@ -149,13 +145,17 @@ def _convert_if(folder: pathlib.Path, out: pathlib.Path) -> mapping.Fit:
       "sample_max_value": 1.0 if model.in_channels == 6 else 1.5,
     }
   )  # deepfloyd_if/modules/base.py; the same as in diffusers' folders
-  experiment = describe_if(model, diffusion, sampling, params["image_size"])
-  print(f"{folder}: a {experiment.stage} network of DeepFloyd IF, {len(model.channels)} levels")
-  with tensors.open_tensors(tensors.find_weights(folder)) as found:
-    return _write(experiment, found, names.adm(model), {}, out)
+  with files.about(folder / "config.yml"):
+    experiment = describe_if(model, diffusion, sampling, params["image_size"])
+  path = folders.find_weights(folder, variant)
+  _say(folder, f"a {experiment.stage} network of DeepFloyd IF, {len(model.channels)} levels", path)
+  with tensors.open_tensors(path) as found:
+    return _write(experiment, found, names.adm(model), {}, path, out)
 
 
-def _convert_published(source: pathlib.Path, out: pathlib.Path, architecture: str) -> mapping.Fit:
+def _convert_published(
+  source: pathlib.Path, out: pathlib.Path, architecture: str, variant: str | None
+) -> mapping.Fit:
   """A state dict in the ADM family's own naming; a text encoder that is in it goes to OUT/text_encoder."""
   published = architectures.PUBLISHED[architecture]
   config = published.text
@@ -169,59 +169,70 @@ def _convert_published(source: pathlib.Path, out: pathlib.Path, architecture: st
   )
   print(f"{source}: read as {architecture}, a {experiment.stage} network")
   bpe = [source.parent / name for name in glide.FILES]
-  has_bpe = all(path.is_file() for path in bpe)
+  has_bpe = config is not None and all(path.is_file() for path in bpe)
+  if has_bpe and (count := len(glide.read_bpe(source.parent)[0])) != config.vocab_size:
+    raise ValueError(
+      f"{bpe[0]} has {count} tokens for an encoder of {config.vocab_size}: it is another encoder's"
+    )
   why = f"GLIDE's text encoder: {' and '.join(glide.FILES)} are not beside {source.name}"
-  with tensors.open_tensors(source) as found:
+  with tensors.open_tensors(source, variant) as found:
     fitted = _write(
       experiment,
       found,
       names.adm(published.model, published.prefix),
       {text.GLIDE_TEXT: why} if config else {},
+      source,
       out,
     )
-    if config is None or not has_bpe:
+    if not has_bpe:
       return fitted
-    encoder = mapping.fit(
-      weights.split(pretrained_text.abstract(config))[1], found, text.glide(config), {text.GLIDE_NETWORK: ""}
-    )  # fmt: skip
+    with files.about(source):
+      encoder = mapping.fit(
+        weights.split(pretrained_text.abstract(config))[1], found, text.glide(config), {text.GLIDE_NETWORK: ""}
+      )  # fmt: skip
     pretrained_text.save(out / "text_encoder", config, encoder.weights)
   for path in bpe:
     shutil.copy(path, out / "text_encoder" / path.name)
   return mapping.merge(fitted, encoder, "text_encoder")
 
 
-def _convert_t5(folder: pathlib.Path, config: dict, out: pathlib.Path) -> mapping.Fit:
+def _convert_t5(
+  folder: pathlib.Path, config: dict, out: pathlib.Path, variant: str | None
+) -> mapping.Fit:
   """A T5 encoder with its tokenizer."""
-  try:
+  with files.about(folder / "config.json"):
     encoder = architectures.from_transformers_t5(config)
-  except ValueError as error:
-    raise ValueError(f"{folder / 'config.json'}: {error}") from error
-  tokenizer = next(
-    (p for p in (folder / "spiece.model", folder.parent / "tokenizer" / "spiece.model") if p.is_file()),
-    None,
-  )  # fmt: skip
-  if tokenizer is None and encoder.vocab_size != 384:
-    raise ValueError(f"{folder / 'spiece.model'} is missing: it cuts captions into tokens")
-  abstract = pretrained_text.abstract(encoder)
-  print(f"{folder}: a T5 encoder of {encoder.num_layers} layers, {encoder.d_model} wide")
-  with tensors.open_tensors(tensors.find_weights(folder)) as found:
-    fitted = mapping.fit(weights.split(abstract)[1], found, text.t5(encoder), text.T5_UNUSED)
+  pieces = tokenizer.read_pieces(folder, encoder)
+  path = folders.find_weights(folder, variant)
+  _say(folder, f"a T5 encoder of {encoder.num_layers} layers, {encoder.d_model} wide", path)
+  with tensors.open_tensors(path) as found:
+    with files.about(path):
+      mapping.check_count(encoder.num_layers, found)
+      abstract = weights.split(pretrained_text.abstract(encoder))[1]
+      fitted = mapping.fit(abstract, found, text.t5(encoder), text.T5_UNUSED)
     pretrained_text.save(out, encoder, fitted.weights)
-  if tokenizer is not None:
-    shutil.copy(tokenizer, out / "spiece.model")
+  if pieces is not None:
+    (out / tokenizer.PIECES).write_bytes(pieces)
   return fitted
 
 
-def _write(experiment, found, modules, unused, out: pathlib.Path) -> mapping.Fit:
-  for name in REFUSED.keys() & found.keys():
-    raise ValueError(f"{name} is the mark of {REFUSED[name]}")
-  abstract = abstract_model(experiment)[1]
-  # Ours lies under "network", and under "unet" in it for super-resolution.
-  inside = ("network", "unet") if experiment.is_super_resolution else ("network",)
-  tree = abstract
-  for name in inside:
-    tree = tree[name]
-  fitted = mapping.fit(tree, found, modules, unused)
+def _say(folder: pathlib.Path, what: str, path: pathlib.Path):
+  print(f"{folder}: {what}; its weights are read from {path.name}")
+
+
+def _write(experiment, found, modules, unused, path: pathlib.Path, out: pathlib.Path):
+  """Fits what was `found` at `path` to the network, and writes it."""
+  with files.about(path):
+    for name in REFUSED.keys() & found.keys():
+      raise ValueError(f"{name} is the mark of {REFUSED[name]}")
+    mapping.check_count(sum(experiment.model.num_res_blocks), found)
+    abstract = abstract_model(experiment)[1]
+    # Ours lies under "network", and under "unet" in it for super-resolution.
+    inside = ("network", "unet") if experiment.is_super_resolution else ("network",)
+    tree = abstract
+    for name in inside:
+      tree = tree[name]
+    fitted = mapping.fit(tree, found, modules, unused)
   flat = {inside + path: leaf for path, leaf in traverse_util.flatten_dict(fitted.weights).items()}
   checkpoints.save_imported(out, experiment, traverse_util.unflatten_dict(flat))
   return fitted
@@ -286,19 +297,9 @@ def export(workdir: pathlib.Path, out: pathlib.Path):
   for path, leaf in traverse_util.flatten_dict(tree, sep="/").items():
     source = names.source_of(path, leaf.shape, modules)
     stored[source.key] = np.ascontiguousarray(source.store(np.asarray(leaf)))
-  for name, content in (("unet/config.json", config), ("scheduler/scheduler_config.json", scheduler)):  # fmt: skip
-    (out / name).parent.mkdir(parents=True)
-    (out / name).write_text(json.dumps(content, indent=2) + "\n")
-  save_file(stored, out / "unet" / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+  with files.whole_folder(out) as partial:
+    for name, content in (("unet/config.json", config), ("scheduler/scheduler_config.json", scheduler)):  # fmt: skip
+      (partial / name).parent.mkdir()
+      (partial / name).write_text(json.dumps(content, indent=2) + "\n")
+    save_file(stored, partial / "unet" / "diffusion_pytorch_model.safetensors", {"format": "pt"})
   print(f"{len(stored)} tensors written to {out}")
-
-
-if __name__ == "__main__":
-  flags.DEFINE_string("source", None, "Folder or file with the weights.")
-  flags.DEFINE_string("out", None, "Folder to write; it must not be there yet.")
-  flags.DEFINE_enum("to", "lumiere", ("lumiere", "diffusers"), "What to write.")
-  flags.DEFINE_enum(
-    "architecture", None, tuple(architectures.PUBLISHED), "What a bare file of weights is."
-  )
-  flags.DEFINE_bool("report", False, "Print every tensor and where it went.")
-  cli.run(main)

@@ -14,6 +14,8 @@ from lumiere.interop.names import Module, Source, source_of
 from lumiere.interop.tensors import Tensor
 from lumiere.weights import Deferred, Weights
 
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
@@ -63,8 +65,8 @@ def fit(
     unused: names that may be left over -> why.
 
   Raises:
-    ValueError: names the first weight whose tensor is missing or of another shape, or the first tensor left over that
-      is not expected.
+    ValueError: names the first weight whose tensor is missing, of another shape or not of floating point, or the first
+      tensor left over that is not expected.
   """
   leaves, sources = {}, {}
   for path, leaf in sorted(traverse_util.flatten_dict(abstract).items()):
@@ -77,6 +79,8 @@ def fit(
       raise ValueError(
         f"{source.key} has shape {list(tensor.shape)}, {list(source.shape)} expected for {name}"
       )
+    if tensor.dtype not in FLOATS:
+      raise ValueError(f"{source.key} holds {tensor.dtype}; {', '.join(FLOATS)} are read")
     leaves[path] = Deferred(
       leaf.shape, lambda tensor=tensor, source=source: source.load(tensor.read())
     )
@@ -88,6 +92,12 @@ def fit(
       raise ValueError(f"{key} {list(tensors[key].shape)} has no place in this network")
     rest[key] = why
   return Fit(traverse_util.unflatten_dict(leaves), sources, rest)
+
+
+def check_count(layers: int, tensors: Mapping[str, Tensor]):
+  """Raises ValueError if a network of so many layers must have more tensors; to build it for that may take for ever."""
+  if layers > len(tensors):
+    raise ValueError(f"{len(tensors)} tensors are there, for a network of {layers} layers or more")
 
 
 def merge(first: Fit, second: Fit, name: str) -> Fit:

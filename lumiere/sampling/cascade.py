@@ -14,7 +14,7 @@ import numpy as np
 from etils import epath
 from jaxtyping import ArrayLike, Bool, Float, Key, UInt8
 
-from lumiere import checkpoints
+from lumiere import checkpoints, pretrained_text
 from lumiere import mesh as meshes
 from lumiere.data import frames
 from lumiere.experiment import Experiment, SamplingConfig
@@ -86,21 +86,27 @@ class Cascade:
 
     Raises:
       CheckpointError: if one is missing, unreadable or of another stage.
-      ValueError: if the two do not fit together, or a text encoder is missing or not wanted.
+      ValueError: if the two do not fit together, or a text encoder is missing, not wanted or another one than in training.
     """
     # What does not fit is said before weights are read, which takes minutes at the paper's size.
-    experiment, _ = checkpoints.load_experiment(base, base_step, ("stunet",))
+    record = checkpoints.load_record(base, base_step, ("stunet",))
+    experiment = record.experiment
     text = experiment.text
     takes_states = text is not None and text.encoder is None
     if takes_states and text_encoder is None:
       raise ValueError(
         f"text_encoder is missing: {base} takes the states of a pretrained text encoder; give one that "
-        "lumiere.interop.convert wrote"
+        "lumiere.convert wrote"
       )
     if text_encoder is not None and not takes_states:
       raise ValueError(f"text_encoder={text_encoder} is not wanted: {base} reads prompts itself")
+    if text_encoder is not None:
+      check_text_encoder(base, record, text_encoder)
     if ssr is not None:
-      above, _ = checkpoints.load_experiment(ssr, ssr_step, ("ssr",))
+      record = checkpoints.load_record(ssr, ssr_step, ("ssr",))
+      above = record.experiment
+      if text_encoder is not None:
+        check_text_encoder(ssr, record, text_encoder)
       low, high = experiment.data.resolution, above.data.resolution
       if low != (start := high // above.super_resolution.factor):
         raise ValueError(
@@ -257,13 +263,14 @@ class Cascade:
       **options: see `Options`.
 
     Raises:
-      ValueError: if the base is not conditional: it was not trained with `config.masks`.
+      ValueError: if the base is not conditional (it was not trained with `config.masks`), or nothing is left to make.
     """
     check_conditional(self.base.experiment)
     if len(given) != len(prompts):
       raise ValueError(
         f"{len(given)} clips are given for {len(prompts)} prompts: one each is needed"
       )
+    givens.check_something_is_new(given)
     return self._make(prompts, len(given[0].video), given, long=True, **options)
 
   def restyle(self, style: epath.PathLike, strength: float | int) -> "Cascade":
@@ -365,6 +372,18 @@ def check_conditional(experiment: Experiment):
   if not experiment.masks:
     raise ValueError(
       "this base takes no known pixels: fine-tune it with config.masks (configs/stunet_masked_tiny.py)"
+    )
+
+
+def check_text_encoder(
+  workdir: epath.PathLike, record: checkpoints.Record, text_encoder: epath.PathLike
+):
+  """Raises ValueError if a run was trained on caption states of another text encoder."""
+  trained, given = record.provenance.get("text_encoder"), pretrained_text.checksum_of(text_encoder)
+  if trained and trained["checksum"] != given:
+    raise ValueError(
+      f"text_encoder={text_encoder} is not the one that {workdir} was trained with: its checksum is {given}, that of the "
+      f"training's is {trained['checksum']}"
     )
 
 

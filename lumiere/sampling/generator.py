@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from absl import logging
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from diffusion.guidance import classifier_free
@@ -29,6 +30,7 @@ from lumiere.masks import shown
 from lumiere.model import Conditioning, image_prefixes, unconditional
 from lumiere.pretrained_text import TextEncoder
 from lumiere.text import TEXT_KEYS
+from lumiere.text.tokenize import cut_off
 from lumiere.weights import Weights
 from multidiffusion.denoiser import windowed
 from multidiffusion.windows import plan_windows
@@ -62,6 +64,10 @@ class Start(NamedTuple):
 
   video: Float[ArrayLike, "b t h w 3"]
   strength: float
+
+
+class SamplingError(RuntimeError):
+  """Sampling has failed: the message says of which model."""
 
 
 class Generator:
@@ -101,11 +107,14 @@ class Generator:
     text = self.experiment.text
     if text is None:
       return {}
+    for prompt in prompts:
+      if rest := self.cut_off(prompt):
+        logging.warning("the prompt %r is too long: its end is not read: %r", prompt, rest)
     if text.encoder is None:
       if self.text_encoder is None:
         raise ValueError(
           f"text_encoder is missing: this {self.experiment.stage} model takes the states of a pretrained text encoder; "
-          "give one that lumiere.interop.convert wrote"
+          "give one that lumiere.convert wrote"
         )
       conditioning = self.text_encoder.condition(prompts)
       if (width := conditioning["text"].shape[-1]) != self.experiment.model.text_dim:
@@ -116,6 +125,14 @@ class Generator:
         return {name: conditioning[name] for name in ("text", "text_mask")}
       return conditioning
     return self.encode_batch(text.make_tokenizer()(prompts))
+
+  def cut_off(self, prompt: str) -> str:
+    """The end of a prompt that the model does not read, for it has more tokens than it takes; empty if all is read."""
+    text = self.experiment.text
+    if text is None or (text.encoder is None and self.text_encoder is None):
+      return ""
+    own = text.encoder is not None
+    return cut_off(text.make_tokenizer() if own else self.text_encoder.tokenizer, prompt)
 
   def encode_batch(self, batch: Mapping[str, ArrayLike]) -> Conditioning:
     """Caption states of a loader's batch, from its tokens or its embeddings."""
@@ -177,6 +194,7 @@ class Generator:
 
     Raises:
       ValueError: if the network cannot make that many frames.
+      SamplingError: if the result holds inf or nan.
     """
     sampling = sampling or self.experiment.sampling
     if self.experiment.is_video:
@@ -211,7 +229,13 @@ class Generator:
           known and (known.video, known.mask, noise),
         )
       )
-    return sampler.finalize(state)
+    videos = sampler.finalize(state)
+    if not jnp.isfinite(videos).all():
+      raise SamplingError(
+        f"the {self.title} that the {self.experiment.stage} model of step {self.step} made is not finite: nothing of it can "
+        "be shown; its training may have diverged, or guidance_scale is too large"
+      )
+    return videos
 
   def with_image(self, image: Weights, strength: float | int) -> "Generator":
     """The same video model around another image model's weights, or around weights between the two.

@@ -1,7 +1,8 @@
 """What a user gives of a clip, as pixels and a mask: pictures at chosen frames, a video with a hole, a region that moves.
 
 Everything is fitted to the cascade's square frames in the same way, its middle cropped and each pixel averaged over its area,
-so that a mask stays where it was drawn. What is wholly known is returned as it was fitted, bit for bit.
+so that a mask stays where it was drawn. A border, in contrast, widens the frame: it is extended to a square, and nothing is
+cropped. What is wholly known is returned as it was fitted, bit for bit.
 """
 
 import dataclasses
@@ -37,6 +38,67 @@ class Given:
   def put_into(self, video: UInt8[np.ndarray, "t h w 3"]) -> UInt8[np.ndarray, "t h w 3"]:
     """`video` with what is wholly known as it is."""
     return np.where(self.mask[..., None] == 1, self.video, video)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitting:
+  """How the frames of a video, and masks that were drawn on them, become the cascade's square frames.
+
+  Attributes:
+    source: height and width of the video.
+    size: side of the cascade's frames.
+    border: left, top, right and bottom pixels that are added around the video; the shorter side gets further ones, so that
+      the whole becomes a square.
+  """
+
+  source: tuple[int, int]
+  size: int
+  border: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+  def __post_init__(self):
+    shown = self.size * min(self.source) / self.square
+    if any(self.border) and shown < 1:
+      raise ValueError(
+        f"border={','.join(map(str, self.border))} leaves less than a pixel of the video at {self.size}x{self.size}"
+      )
+
+  @property
+  def square(self) -> int:
+    """Side of what is kept of the video, or with a border of the square around both, in the video's pixels."""
+    left, top, right, bottom = self.border
+    height, width = self.source
+    return (max if any(self.border) else min)(height + top + bottom, width + left + right)
+
+  @property
+  def padding(self) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows above and below, columns to the left and to the right of the video."""
+    if not any(self.border):
+      return (0, 0), (0, 0)
+    left, top, right, bottom = self.border
+    rows, columns = (
+      self.square - (side + before + after)
+      for side, before, after in zip(self.source, (top, left), (bottom, right), strict=True)
+    )
+    return (
+      (top + rows // 2, bottom + rows - rows // 2),
+      (left + columns // 2, right + columns - columns // 2),
+    )
+
+  def frame(self, frame: UInt8[np.ndarray, "_h _w 3"]) -> UInt8[np.ndarray, "s s 3"]:
+    """A frame; one of another size than the video's is fitted to that first."""
+    if frame.shape[:2] != self.source:
+      frame = frames.fit(frame, *self.source)
+    return frames.fit(np.pad(frame, (*self.padding, (0, 0))), self.size)
+
+  def known(self, new: Bool[np.ndarray, "_h _w"]) -> Float[np.ndarray, "s s"]:
+    """1 where nothing is `new`, neither in the mask nor in the border.
+
+    Raises:
+      ValueError: if the mask has not the video's size.
+    """
+    check_same_size("mask", new.shape, self.source)
+    new = np.pad(new, self.padding, constant_values=True)
+    return fit_mask(~new[None], self.size)[0]
 
 
 def fit_video(video: UInt8[np.ndarray, "t h w 3"], size: int) -> UInt8[np.ndarray, "t s s 3"]:
@@ -125,11 +187,30 @@ def with_hole(
   soft_edge: int = 0,
 ) -> Given:
   """A video of which `new` is to be made."""
-  check_same_size("mask", new.shape[1:], video.shape[1:3])
-  if len(new) not in (1, len(video)):
-    raise ValueError(f"the mask has {len(new)} frames, the video {len(video)}: 1 or as many needed")
-  known = masks.soften(fit_mask(~new, size), soft_edge)
-  return Given(fit_video(video, size), np.broadcast_to(known, (len(video), size, size)).copy())
+  fitting = Fitting(video.shape[1:3], size)
+  known = np.stack([fitting.known(mask) for mask in new])
+  return hole(np.stack([fitting.frame(frame) for frame in video]), known, soft_edge)
+
+
+def hole(
+  video: UInt8[np.ndarray, "t s s 3"], known: Float[np.ndarray, "mt s s"], soft_edge: int = 0
+) -> Given:
+  """A fitted video of which only what is `known` is kept; raises ValueError if the mask has another number of frames."""
+  if len(known) not in (1, len(video)):
+    raise ValueError(
+      f"the mask has {len(known)} frames, the video {len(video)}: 1 or as many needed"
+    )
+  known = masks.soften(known, soft_edge)
+  return Given(video, np.broadcast_to(known, video.shape[:3]).copy())
+
+
+def check_something_is_new(given: Sequence[Given]):
+  """Raises ValueError if a clip is known as a whole."""
+  if any((each.mask == 1).all() for each in given):
+    raise ValueError(
+      "nothing is left to make: all of the frame that is used, its middle square, is given. What is to be made lies outside "
+      "of it, or is smaller than a pixel there"
+    )
 
 
 def beginning(video: UInt8[np.ndarray, "t h w 3"], num_frames: int, size: int) -> Given:

@@ -1,4 +1,4 @@
-"""Prompts that change along time: which prompt each window of a clip carries.
+"""Prompts: how they are read, and where they change along time which prompt each window of a clip carries.
 
 A timed prompt holds from its frame to the next one's. A window carries the prompt in force at its middle; over the length of
 a window around a change it carries both, their caption states mixed by shares that go evenly from one to the other. Where
@@ -6,6 +6,7 @@ windows overlap, their predictions are averaged at every sampling step (MultiDif
 scene fades into the next.
 """
 
+import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
@@ -74,21 +75,64 @@ def _shares(parts: Mapping[int, str], middle: float, fade: int) -> dict[str, flo
   return {text: share / total for text, share in shares.items()}
 
 
+def read_prompts(given: Sequence[str], path: str | None = None) -> list[Prompt]:
+  """Prompts given one by one, and those of a text file with one a line.
+
+  Raises:
+    ValueError: if there is none, or one is blank.
+    OSError: if the file cannot be read.
+  """
+  prompts = list(given)
+  if path is not None:
+    try:
+      text = pathlib.Path(path).read_text(encoding="utf-8-sig")  # without a byte order mark
+    except UnicodeDecodeError as error:
+      raise ValueError(
+        f"--prompts_file={path} is not UTF-8 text: byte {error.start} cannot be read; save it as UTF-8"
+      ) from error
+    # Lines end at newlines only: a prompt may hold other separators of Unicode.
+    found = [line.strip() for line in text.split("\n") if line.strip()]
+    if not found:
+      raise ValueError(f"--prompts_file={path} holds no prompt: one a line is expected")
+    prompts += found
+  if not prompts:
+    raise ValueError("--prompt is missing: give at least one prompt, or --prompts_file")
+  if blank := [prompt for prompt in prompts if not prompt.strip()]:
+    raise ValueError(f"--prompt={blank[0]!r} is blank")
+  parsed = parse(prompts)
+  if looks_timed(parsed):
+    print(
+      "note: no prompt begins at frame 0, so numbers before a colon are read as part of the prompts"
+    )
+  return parsed
+
+
 def parse(texts: Sequence[str]) -> list[Prompt]:
-  """Command-line prompts: each is a video, but "FRAME: PROMPT" ones are together the timed prompt of one video.
+  r"""Command-line prompts: each is a video, but "FRAME: PROMPT" ones are together the timed prompt of one video.
+
+  They are timed only if one of them begins at frame 0: "2001: a space odyssey" is a prompt. A prompt that itself begins
+  with "0:" is written with a backslash in front, "\0: ...", which is removed.
 
   Raises:
     ValueError: if plain and timed ones are mixed, or a frame is named twice.
   """
   found = [_TIMED.fullmatch(text.strip()) for text in texts]
-  if not any(found):
-    return list(texts)
+  if not any(match and int(match[1]) == 0 for match in found):
+    return [text.removeprefix("\\") if _TIMED.match(text[1:]) else text for text in texts]
   if not all(found):
     plain = texts[found.index(None)]
     raise ValueError(
-      f"--prompt={plain!r} has no frame, others have: give 'FRAME: PROMPT' for all of a video, or for none"
+      f"--prompt={plain!r} has no frame, others have: give 'FRAME: PROMPT' for all prompts of a video, or for none; a "
+      "prompt that itself begins with '0:' is written '\\0: ...'"
     )
   frames = [int(match[1]) for match in found]
   if len(set(frames)) < len(frames):
     raise ValueError(f"--prompt: two prompts for one frame, of {', '.join(map(str, frames))}")
   return [{int(match[1]): match[2].strip() for match in found}]
+
+
+def looks_timed(prompts: Sequence[Prompt]) -> bool:
+  """Whether several plain prompts all begin with a number and a colon: perhaps times without a frame 0 were meant."""
+  return len(prompts) > 1 and all(
+    isinstance(prompt, str) and _TIMED.match(prompt.strip()) for prompt in prompts
+  )

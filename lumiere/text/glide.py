@@ -10,6 +10,7 @@ attends to all of them and pools the last.
 import dataclasses
 import gzip
 import json
+import zlib
 from collections.abc import Sequence
 
 import jax
@@ -19,6 +20,7 @@ from etils import epath
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Int32
 
+from lumiere import files
 from stunet.attention import split_heads
 from stunet.blocks import layer_norm
 
@@ -85,6 +87,32 @@ class GlideTextEncoder(nnx.Module):
     return self.norm(x)
 
 
+def read_bpe(folder: epath.PathLike) -> tuple[dict[str, int], list[tuple[str, str]]]:
+  """(tokens and their numbers, pairs to merge) from GLIDE's encoder.json.gz and vocab.bpe.gz.
+
+  Raises:
+    ValueError: names the file that is damaged.
+  """
+  texts = []
+  for name in FILES:
+    path = epath.Path(folder) / name
+    content = files.read_bytes(path)
+    with files.about(path, EOFError, OSError, zlib.error):
+      texts.append(gzip.decompress(content).decode("utf-8"))
+  with files.about(epath.Path(folder) / FILES[0], RecursionError, TypeError):
+    vocabulary = json.loads(texts[0])
+    if not isinstance(vocabulary, dict) or {*vocabulary.values()} != {*range(len(vocabulary))}:
+      raise ValueError("it must number its tokens from 0 on")
+  with files.about(epath.Path(folder) / FILES[1]):
+    pairs = [tuple(line.split()) for line in texts[1].split("\n")[1:-1]]
+    if not pairs:
+      raise ValueError("it names no pairs of tokens")
+    for pair in pairs:
+      if len(pair) != 2 or not {*pair, "".join(pair)} <= vocabulary.keys():
+        raise ValueError(f"{' '.join(pair)!r} is no pair of tokens of {FILES[0]}")
+  return vocabulary, pairs
+
+
 class GlideTokenizer:
   """Lower-cased texts -> byte-level BPE tokens (GPT-2's merges), cut or padded to one length."""
 
@@ -97,11 +125,8 @@ class GlideTokenizer:
         "GLIDE's captions need the package tokenizers: pip install tokenizers"
       ) from error
 
-    vocabulary, merges = (
-      gzip.decompress((epath.Path(folder) / name).read_bytes()).decode("utf-8") for name in FILES
-    )
-    pairs = [tuple(line.split()) for line in merges.split("\n")[1:-1]]
-    self._bpe = tokenizers.ByteLevelBPETokenizer(json.loads(vocabulary), pairs, lowercase=True)
+    vocabulary, pairs = read_bpe(folder)
+    self._bpe = tokenizers.ByteLevelBPETokenizer(vocabulary, pairs, lowercase=True)
     self.vocab_size = self._bpe.get_vocab_size()
     self.max_length = max_length
 
@@ -115,3 +140,7 @@ class GlideTokenizer:
       ids = self._bpe.encode(text).ids[: self.max_length]
       row[: len(ids)], seen[: len(ids)] = ids, True
     return {"tokens": tokens, "mask": mask}
+
+  def count(self, text: str) -> int:
+    """Tokens of a whole text."""
+    return len(self._bpe.encode(text).ids)

@@ -3,12 +3,15 @@
 0 padding    1 end of text    2 unknown    3 ... 258 the bytes 0 ... 255    259 ... 383 ByT5's sentinels, or words
 """
 
+import bisect
 import re
 from collections.abc import Sequence
 
 import numpy as np
 from etils import epath
 from jaxtyping import Bool, Int, Int32
+
+from lumiere import files
 
 PAD, END = 0, 1
 FIRST_BYTE = 3
@@ -31,7 +34,7 @@ class ByteTokenizer:
     """`max_length`: tokens of a text, the end among them; `words`: those that are one token."""
     if max_length < 2:
       raise ValueError(f"max_length={max_length} must be 2 or more: a byte and the end of the text")
-    check_words(words)
+    check_words("words", words)
     self.max_length, self.words = max_length, tuple(words)
     self._numbers = {word: FIRST_WORD + index for index, word in enumerate(words)}
 
@@ -60,6 +63,10 @@ class ByteTokenizer:
       tokens += spelled if number is None else [number]
     return tokens
 
+  def count(self, text: str) -> int:
+    """Tokens of a whole text, its end among them."""
+    return len(self._encode(text)) + 1
+
   def decode(self, tokens: Int[np.ndarray, " l"]) -> str:
     """The text of one row of tokens, up to its end; tokens that are no byte, and broken characters, are left out.
 
@@ -76,21 +83,25 @@ class ByteTokenizer:
     return encoded.decode("utf-8", errors="ignore")
 
 
-def check_words(words: Sequence[str]):
-  """Raises ValueError unless each can be one token of its own."""
+def check_words(field: str, words: Sequence[str]):
+  """Raises ValueError, naming the field, unless each can be one token of its own."""
   if len(words) > VOCAB_SIZE - FIRST_WORD or len(set(words)) < len(words):
     raise ValueError(
-      f"words: {len(words)} are given; at most {VOCAB_SIZE - FIRST_WORD} different ones have a number"
+      f"{field}: {len(words)} are given; at most {VOCAB_SIZE - FIRST_WORD} different ones have a number"
     )
   if bad := [word for word in words if not re.fullmatch("[a-z]+", word)]:
-    raise ValueError(f"words: {bad[0]!r} must be of the letters a to z, in lower case")
+    raise ValueError(f"{field}: {bad[0]!r} must be of the letters a to z, in lower case")
 
 
 class SentencePieceTokenizer:
   """Texts -> the pieces of a SentencePiece model as T5 takes them: ended by END, padded to one length."""
 
-  def __init__(self, model: epath.PathLike, max_length: int):
-    """`model`: a `spiece.model` file; `max_length`: tokens of a text, the end among them."""
+  def __init__(self, model: epath.PathLike | bytes, max_length: int):
+    """`model`: a `spiece.model` file, or what is in one; `max_length`: tokens of a text, the end among them.
+
+    Raises:
+      ValueError: if it is no SentencePiece model, or one whose padding and end are not T5's.
+    """
     import sentencepiece  # bytes do not need it
 
     if max_length < 2:
@@ -98,21 +109,35 @@ class SentencePieceTokenizer:
         f"max_length={max_length} must be 2 or more: a piece and the end of the text"
       )
     self.max_length = max_length
+    self._name = "the tokenizer" if isinstance(model, bytes) else str(model)
+    content = model if isinstance(model, bytes) else files.read_bytes(model)
+    self._pieces = sentencepiece.SentencePieceProcessor()
     try:
-      self._pieces = sentencepiece.SentencePieceProcessor(
-        model_proto=epath.Path(model).read_bytes()
-      )
+      self._pieces.load_from_serialized_proto(content)
     except RuntimeError as error:
-      raise ValueError(f"{model} is no SentencePiece model") from error
+      raise ValueError(
+        f"{self._name} is no SentencePiece model, or it is damaged: {' '.join(str(error).split())}"
+      ) from error
     if (self._pieces.pad_id(), self._pieces.eos_id()) != (PAD, END):
       raise ValueError(
-        f"{model} has padding {self._pieces.pad_id()} and end {self._pieces.eos_id()}; T5's are {PAD} and {END}"
+        f"{self._name} has padding {self._pieces.pad_id()} and end {self._pieces.eos_id()}; T5's are {PAD} and {END}"
       )
 
   @property
   def vocab_size(self) -> int:
     """Number of pieces."""
     return self._pieces.vocab_size()
+
+  def count(self, text: str) -> int:
+    """Tokens of a whole text, its end among them."""
+    return len(self._pieces.encode(text)) + 1
+
+  def check_fits(self, rows: int):
+    """Raises ValueError if a piece has no row in an encoder's table of `rows` tokens."""
+    if self.vocab_size > rows:
+      raise ValueError(
+        f"{self._name} has {self.vocab_size} pieces, the encoder's table {rows} rows: it is another encoder's"
+      )
 
   def __call__(
     self, texts: Sequence[str]
@@ -126,3 +151,14 @@ class SentencePieceTokenizer:
       pieces = [*pieces[: self.max_length - 1], END]
       row[: len(pieces)], seen[: len(pieces)] = pieces, True
     return {"tokens": tokens, "mask": mask}
+
+
+def cut_off(tokenizer, text: str) -> str:
+  """The end of a text that a tokenizer leaves out because it has no room for it; empty if all of it fits."""
+  if tokenizer.count(text) <= tokenizer.max_length:
+    return ""
+  ends = range(len(text) + 1)
+  if getattr(tokenizer, "words", ()):  # half a word has more tokens than all of it
+    ends = [0, *(piece.end() for piece in PIECE.finditer(text))]
+  fits = bisect.bisect_right(ends, tokenizer.max_length, key=lambda n: tokenizer.count(text[:n]))
+  return text[ends[fits - 1] :]

@@ -1,33 +1,31 @@
 """The training loop: config in, checkpoints and logs out. It knows no stage by name.
 
-Order at the start: model -> weights (resume > init_from > scratch) -> optimizer and average -> their restored values.
+How a run begins or goes on is in `lumiere.training.start`, what may change then in `lumiere.training.resume`.
 Order in a step: draw a batch, dispatch the step, look at the losses that are there by now, report, save. Nothing waits
 for the devices but reports and checkpoints. A checkpoint is taken after its step's loss is known to be finite and before
 the next batch is drawn, so that the loader's place in it matches the step.
 """
 
 import collections
-import functools
 import signal
 from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
 from absl import logging
-from clu import metric_writers, parameter_overview, periodic_actions
+from clu import metric_writers, periodic_actions
 from etils import epath
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from lumiere import checkpoints, processes, weights
+from lumiere import averages, checkpoints, processes
 from lumiere import mesh as meshes
 from lumiere.data import loader, sources
 from lumiere.experiment import Experiment
-from lumiere.model import abstract_model, image_prefixes
 from lumiere.sampling.generator import Generator
-from lumiere.state import init_state
-from lumiere.training import flops, metrics, samples
-from lumiere.training.optimizers import make_optimizer
+from lumiere.state import TrainState
+from lumiere.training import flops, metrics, provenance, resume, samples, start
+from lumiere.training.log import say
 from lumiere.training.stages import Stage
 from lumiere.training.step import make_eval_step, make_train_step
 from lumiere.training.throughput import Throughput
@@ -50,48 +48,60 @@ def train(experiment: Experiment, workdir: epath.PathLike, show: Show = samples.
 
   Raises:
     ValueError: if the experiment cannot run as it is; before anything is compiled.
-    TrainingError: if the loss is not finite; the last good checkpoint stays.
+    TrainingError: if the loss is not finite, or the disk is full; the last good checkpoint stays.
   """
   workdir = epath.Path(workdir)
+  try:
+    _train_in(experiment, workdir, show)
+  except Exception as error:
+    if checkpoints.is_full(error) and not isinstance(error, checkpoints.CheckpointError):
+      raise TrainingError(
+        f"the disk is full: nothing more can be written to {workdir}; the last checkpoint is kept"
+      ) from error
+    raise
+
+
+def _train_in(experiment: Experiment, workdir: epath.Path, show: Show):
+  record = checkpoints.find_record(workdir)
+  if record is not None:
+    experiment = resume.checked(experiment, record, workdir)
   mesh = meshes.make_mesh(experiment.mesh)
   meshes.check_fits(experiment, mesh)
   stage = Stage(experiment)
-  warm_start = load_warm_start(stage, mesh)
+  warm_start = start.load_warm_start(stage, mesh) if record is None else None
   with checkpoints.Checkpoints(workdir, experiment.train.max_checkpoints) as manager:
-    check_same_experiment(workdir, manager, experiment)
     # Counting builds the network: one that cannot be is refused before data is made.
     step_flops = flops.model_flops(experiment, stage.batch_shapes())
     batches = iter(make_loader(experiment, "train", num_epochs=None))
     if experiment.train.eval_every or experiment.train.sample_every:
       # That it is missing is said now, not hours later.
       sources.make_source(experiment.data, "validation")
+    if record is None:
+      made_from = provenance.of_new_run(experiment, warm_start)
+    else:
+      made_from = provenance.of_resumed_run(experiment, record, workdir)
     with jax.set_mesh(mesh):
-      _run(stage, workdir, manager, batches, mesh, warm_start, step_flops, show)
+      if record is None:
+        run = start.begin(stage, manager, mesh, warm_start)
+      else:
+        run = start.go_on(stage, manager, mesh, batches)
+      start.announce(run, workdir, made_from)
+      _steps(run, manager, batches, mesh, made_from, step_flops, show)
 
 
-def _run(
-  stage: Stage,
-  workdir,
+def _steps(
+  run: start.Run,
   manager: checkpoints.Checkpoints,
   batches: Iterator,
   mesh,
-  warm_start,
+  made_from: provenance.Provenance,
   step_flops: float,
   show: Show,
 ):
+  stage, state, frozen, workdir = run.stage, run.state, run.frozen, manager.workdir
   experiment, config = stage.experiment, stage.experiment.train
-  rebuild, params, frozen = initial_weights(stage, warm_start, mesh)
-  optimizer = make_optimizer(experiment.optimizer, config.num_steps)
-  state, shardings = place_state(params, optimizer, mesh)
-  if manager.latest_step is not None:
-    state = manager.restore(state, batches)
-    logging.info("Resumed from step %d of %s", int(state.step), workdir)
-  checkpoints.save_frozen(workdir, frozen)
-  frozen = kept_in(frozen, config.frozen_dtype)
-  log_parameters(state.params, frozen)
-
-  train_step = make_train_step(stage, rebuild, optimizer, shardings)
-  eval_step = make_eval_step(stage, rebuild, shardings)
+  train_step = make_train_step(stage, run.rebuild, run.optimizer, run.shardings)
+  eval_step = make_eval_step(stage, run.rebuild, run.shardings)
   writer = metric_writers.create_default_writer(
     str(workdir), just_logging=jax.process_index() > 0, asynchronous=True
   )
@@ -133,6 +143,8 @@ def _run(
           values |= throughput.scalars()
         writer.write_scalars(step, values)
         bar.set_postfix(loss=f"{values['train/loss']:.4f}")
+        if bar.disable:  # no terminal
+          say(f"step {step} of {last}: loss {values['train/loss']:.4f}")
         collected = None
       if throughput is None:  # the first step is not counted: it compiles
         losses.check_all()
@@ -146,12 +158,13 @@ def _run(
           bar.write(f"step {step}: held-out loss {values['eval/loss']:.4f}")
       if is_due(config.sample_every, step, last) and not stops:
         with report.timed("sample"), throughput.outside():
-          generator = Generator(experiment, step, rebuild, state.ema, frozen)
+          generator = Generator(experiment, step, run.rebuild, state.ema, frozen)
           show(stage, generator, workdir, writer)
       if ends or step % config.checkpoint_every == 0:
         losses.check_all()
         with report.timed("checkpoint"), throughput.outside():
-          manager.save(step, state, batches, experiment)
+          manager.save(step, state, batches, experiment, made_from)
+          leave_averages(workdir, step, state)
       if stops:
         logging.warning(
           "Stopped by a signal after step %d; the same command goes on from there", step
@@ -159,6 +172,14 @@ def _run(
         break
     manager.wait()
   writer.close()
+
+
+def leave_averages(workdir: epath.PathLike, step: int, state: TrainState):
+  """Keeps the further averages of this step, which are found others from after training."""
+  if state.averages:
+    kept = processes.whole(state.averages)
+    if processes.is_first():
+      averages.leave(workdir, step, list(kept.values()), [float(length) for length in kept])
 
 
 def is_due(every: int, step: int, last: int) -> bool:
@@ -180,104 +201,9 @@ def make_loader(experiment: Experiment, split: str, num_epochs: int | None):
   )
 
 
-def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> checkpoints.Trained | None:
-  """The run that `init_from` names, checked to fit; None for a start from scratch."""
-  experiment = stage.experiment
-  if not experiment.init_from:
-    if stage.parent:
-      raise ValueError(
-        f"config.init_from is empty: stage {experiment.stage!r} freezes the network of a {stage.parent!r} run; "
-        "give that run's workdir"
-      )
-    return None
-  accepted = (experiment.stage,) if stage.parent is None else (stage.parent, experiment.stage)
-  parent, step = checkpoints.load_experiment(experiment.init_from, stages=accepted)
-  for field in ("model", "text", "diffusion", "super_resolution"):
-    ours, theirs = getattr(experiment, field), getattr(parent, field)
-    if field == "text" and ours and theirs:
-      ours, theirs = ((t.encoder, t.null, t.words) for t in (ours, theirs))
-    if field == "super_resolution" and ours and theirs:
-      ours, theirs = (ours.factor, ours.aligned), (theirs.factor, theirs.aligned)
-    if ours != theirs:
-      raise ValueError(
-        f"config.{field} differs from that of init_from={experiment.init_from}: {ours} here, {theirs} there"
-      )
-  return checkpoints.load_trained(experiment.init_from, accepted, step, mesh)
-
-
-def initial_weights(stage: Stage, warm_start: checkpoints.Trained | None, mesh: jax.sharding.Mesh):
-  """(rebuild, params, frozen) on the mesh: fresh weights, and over them those of the warm start."""
-  rebuild, abstract_params, abstract_frozen = abstract_model(stage.experiment)
-  inherited = None
-  if warm_start is not None:
-    inherited = warm_start.experiment.stage == stage.experiment.stage
-  # What will be loaded is not drawn first; compiling without optimisation halves the start on a CPU.
-  options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-  draw = lambda: weights.split(stage.build())[1]
-  shardings = meshes.weight_shardings(abstract_params, mesh)
-  params = jax.jit(draw, compiler_options=options, out_shardings=shardings)()
-  if warm_start is None:
-    return rebuild, params, {}
-  if inherited:
-    return (
-      rebuild,
-      # A conditional network may start from one that is not: its further channels start at zero.
-      weights.merge(params, warm_start.params, may_be_new=("network", "condition_in")),
-      weights.merge(abstract_frozen, warm_start.frozen),
-    )
-  frozen = abstract_frozen
-  for source, target in image_prefixes(stage.experiment).items():
-    tree = warm_start.params
-    for name in source:
-      tree = tree[name]
-    frozen = weights.merge(frozen, tree, target)
-  return rebuild, params, frozen
-
-
-def place_state(params: weights.Weights, optimizer, mesh: jax.sharding.Mesh):
-  """(state before the first step, its shardings); `params` are given up."""
-  init = functools.partial(init_state, optimizer=optimizer)
-  shardings = meshes.weight_shardings(jax.eval_shape(init, params), mesh)
-  return jax.jit(init, out_shardings=shardings, donate_argnums=0)(params), shardings
-
-
-def kept_in(frozen: weights.Weights, dtype: str) -> weights.Weights:
-  """Kernels in `dtype`; vectors, whose precision costs nothing, as they are."""
-  return jax.tree.map(lambda leaf: leaf.astype(dtype) if leaf.ndim > 1 else leaf, frozen)
-
-
 def frames_per_step(experiment: Experiment) -> int:
   """Frames of a batch, over all processes."""
   return experiment.train.batch_size * experiment.data.num_frames
-
-
-def check_same_experiment(workdir, manager: checkpoints.Checkpoints, experiment: Experiment):
-  """Raises ValueError if the workdir holds a run of another network, stage or process."""
-  if manager.latest_step is None:
-    return
-  before, _ = checkpoints.load_experiment(workdir)
-  for field in ("stage", "model", "temporal", "masks", "text", "diffusion", "optimizer"):
-    if getattr(before, field) != getattr(experiment, field):
-      raise ValueError(
-        f"config.{field} differs from the run in {workdir}: {getattr(experiment, field)} here, "
-        f"{getattr(before, field)} there; choose another workdir or the same config"
-      )
-
-
-def log_parameters(params: weights.Weights, frozen: weights.Weights):
-  """Tables of the trained and the frozen part, by clu."""
-  logging.info(
-    "Trainable:\n%s", parameter_overview.get_parameter_overview(params, include_stats=False)
-  )
-  if frozen:
-    logging.info(
-      "Frozen:\n%s", parameter_overview.get_parameter_overview(frozen, include_stats=False)
-    )
-  logging.info(
-    "%.3fM trainable, %.3fM frozen weights",
-    weights.count(params) / 1e6,
-    weights.count(frozen) / 1e6,
-  )
 
 
 def evaluate(experiment: Experiment, eval_step, params, frozen, mesh) -> dict[str, float]:

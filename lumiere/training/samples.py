@@ -4,13 +4,14 @@ import einops
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from clu import metric_writers
 from etils import epath
 
 from lumiere import processes
 from lumiere.data import frames, loader, sources
 from lumiere.sampling import cascade
-from lumiere.sampling.generator import Generator
+from lumiere.sampling.generator import Generator, SamplingError
 from lumiere.training.stages import Stage
 
 
@@ -34,7 +35,11 @@ def write(
   if experiment.is_super_resolution:
     conditioning |= stage.low_res_conditioning(jnp.asarray(truth), jax.random.key(experiment.seed))
     shown = [conditioning["low_res"]]
-  sampled = processes.whole(generator.sample(conditioning, truth.shape[1:], keys))
+  try:
+    sampled = processes.whole(generator.sample(conditioning, truth.shape[1:], keys))
+  except SamplingError as error:  # in all processes
+    logging.warning("No samples at step %d: %s", generator.step, error)
+    return
   if not processes.is_first():
     return
   shown = [*shown, sampled, truth] if shown else [sampled]

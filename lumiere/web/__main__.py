@@ -1,6 +1,6 @@
 """A web page that makes videos from text and pictures, for one person at a time.
 
-python -m lumiere.web --workdir=runs/stunet_tiny --ssr_workdir=runs/ssr_tiny
+python -m lumiere.web --workdir=runs/stunet_masked_tiny --ssr_workdir=runs/ssr_tiny
 
 Pictures are animated if the base is conditional (configs/stunet_masked_tiny.py). Needs Gradio: pip install -e '.[web]'
 """

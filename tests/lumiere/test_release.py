@@ -16,7 +16,8 @@ from tests.stunet.networks import random_weights
 def trained():
   experiment = micro("stunet", "data")
   rebuild, params, frozen = abstract_model(experiment)
-  return Trained(experiment, 7, rebuild, random_weights(params, 0), random_weights(frozen, 1))
+  values = random_weights(params, 0), random_weights(frozen, 1)
+  return Trained(experiment, 7, rebuild, *values, provenance={}, checksum="0" * 16)
 
 
 def test_a_release_comes_back_rounded_once(trained, tmp_path):

@@ -84,6 +84,14 @@ class EndlessShapes(Sequence):
     self.config, self.split, self.fps, self.resolution = config, split, fps, resolution
     self.num_frames = config.num_frames if num_frames is None else num_frames
 
+  @property
+  def name(self) -> str:
+    """What tells it from other worlds."""
+    settings = ", ".join(
+      f"{name}={value}" for name, value in dataclasses.asdict(self.config).items()
+    )
+    return f"moving_shapes_endless({settings})"
+
   def __len__(self) -> int:
     return NUM_CLIPS
 

@@ -1,6 +1,7 @@
 """A TFDS dataset of the captioned videos in a folder; for clips of one frame also of its pictures.
 
-A file without a caption, or one that `read_clips` refuses, is skipped; `skipped.json` in the dataset's folder and the log say
+A file without a caption, or one that `read_clips` refuses, is skipped, as is a caption without a file; `skipped.json` in the
+dataset's folder and the log say
 which and why. Files, not clips, are dealt out to the splits: by the hash of their names, so that a file which is added
 later moves no other from one split to the other.
 
@@ -20,11 +21,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from lumiere.data.video_folder.captions import caption_files, read_captions
+from lumiere.data.video_folder.captions import Found, find_videos, read_captions
 from lumiere.data.video_folder.clips import Clip, UnusableError, read_clips
+from lumiere.data.video_folder.files import VIDEOS
 
-VIDEOS = (".mp4", ".webm", ".gif")
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")  # clips of one frame
 SKIPPED = "skipped.json"
 
 
@@ -63,8 +63,11 @@ class VideoFolderConfig(tfds.core.BuilderConfig):
 class VideoFolder(tfds.core.GeneratorBasedBuilder):
   """See the head of this file. Made by `load_or_prepare`."""
 
-  VERSION = tfds.core.Version("1.0.0")
-  RELEASE_NOTES = {"1.0.0": "First version."}
+  VERSION = tfds.core.Version("1.1.0")
+  RELEASE_NOTES = {
+    "1.0.0": "First version.",
+    "1.1.0": "Frames are upright, of square pixels and over black; the last one is shown for its own duration.",
+  }
   pkg_dir_path = None
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -80,7 +83,9 @@ class VideoFolder(tfds.core.GeneratorBasedBuilder):
           ),
           "caption": tfds.features.Text(),
           "fps": np.float32,
-          "source": tfds.features.Text(doc="the file's name in the folder"),
+          "source": tfds.features.Text(
+            doc="the file's name in the folder, or its path if it lies elsewhere"
+          ),
           "start": tfds.features.Scalar(
             np.float32, doc="time of the first frame in the file, in seconds"
           ),
@@ -90,14 +95,11 @@ class VideoFolder(tfds.core.GeneratorBasedBuilder):
 
   def _split_generators(self, dl_manager) -> dict[str, Iterator]:
     folder = pathlib.Path(self.builder_config.folder)
-    videos = list_videos(folder)
-    self._captions = read_captions(folder, videos)
-    self._skipped = {
-      name: "no such file: there is only its caption" for name in set(self._captions) - set(videos)
-    }
-    usable = [name for name in videos if self._is_usable(name)]
+    found = find_videos(folder)
+    self._captions, self._skipped = read_captions(folder, found), dict(found.skipped)
+    usable = [name for name in found.videos if self._is_usable(name)]
     if not usable:
-      why = summary(self._skipped) or f"there is no {', '.join(VIDEOS)} file in it"
+      why = summary(self._skipped) or f"there is no video in it ({', '.join(VIDEOS)})"
       raise ValueError(f"folder={str(folder)!r} gives no clips: {why}")
     splits = split_by_hash(usable, self.builder_config.validation_share)
     return {split: self._generate_examples(names) for split, names in splits.items() if names}
@@ -168,7 +170,9 @@ def load_or_prepare(
     seed=seed,
     validation_share=validation_share,
   )
-  name = f"{num_frames}x{resolution}_{fps:g}fps_{fingerprint(folder, settings)}"
+  name = (
+    f"{num_frames}x{resolution}_{fps:g}fps_{fingerprint(folder, find_videos(folder), settings)}"
+  )
   builder = VideoFolder(
     config=VideoFolderConfig(name=name, folder=str(folder), **settings),
     data_dir=os.fspath(data_dir),
@@ -190,31 +194,13 @@ def load_or_prepare(
   return builder
 
 
-def list_videos(folder: pathlib.Path) -> list[str]:
-  """Names of the videos in `folder` and below it, relative and with forward slashes; hidden ones are left out.
-
-  Raises:
-    FileNotFoundError: if there is no such folder.
-  """
-  if not folder.is_dir():
-    raise FileNotFoundError(
-      f"folder={str(folder)!r} must be a folder with videos and their captions; there is none"
-    )
-  names = (
-    path.relative_to(folder)
-    for path in folder.rglob("*")
-    if path.suffix.lower() in VIDEOS + PICTURES and path.is_file()
-  )
-  return sorted(
-    name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)
-  )
-
-
-def fingerprint(folder: pathlib.Path, settings: Mapping[str, Any]) -> str:
+def fingerprint(folder: pathlib.Path, found: Found, settings: Mapping[str, Any]) -> str:
   """Changes with the settings, and with the names, sizes or times of the videos and of the files with captions."""
-  videos = list_videos(folder)
-  stats = [(name, (folder / name).stat()) for name in [*videos, *caption_files(folder, videos)]]
-  files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+  files = []
+  for name in [*found.videos, *found.texts]:
+    path = folder / name
+    status = path.stat() if path.exists() else path.lstat()  # of a link to nothing
+    files.append((name, status.st_size, status.st_mtime_ns))
   return hashlib.sha256(json.dumps([str(folder), dict(settings), files]).encode()).hexdigest()[:12]
 
 

@@ -145,12 +145,12 @@ def test_the_inflated_network_draws_what_the_imported_one_draws(imported):
 
 
 def check_inflation(experiment, every):
-  from lumiere.training import loop
+  from lumiere.training import start
 
   stage = Stage(experiment)
   mesh = meshes.one_device()
-  warm_start = loop.load_warm_start(stage, mesh)
-  rebuild, params, frozen = loop.initial_weights(stage, warm_start, mesh)
+  warm_start = start.load_warm_start(stage, mesh)
+  rebuild, params, frozen = start.initial_weights(stage, warm_start, mesh)
   image = warm_start.rebuild(warm_start.params, warm_start.frozen)
   x = jax.random.normal(jax.random.key(0), (1, 4, 16, 16, 3))
   text = jax.random.normal(jax.random.key(1), (1, 5, 24))
@@ -178,7 +178,7 @@ def test_the_inflated_super_resolution_network_does_so_on_every_frame(imported):
 
 
 def test_another_schedule_than_the_imported_one_is_refused(imported):
-  from lumiere.training import loop
+  from lumiere.training import start
 
   _, image = load(imported / "if_i_run")
   other = dataclasses.replace(
@@ -187,7 +187,7 @@ def test_another_schedule_than_the_imported_one_is_refused(imported):
     diffusion=DiffusionConfig(schedule={"name": "linear"}, prediction="eps"),
   )
   with pytest.raises(ValueError, match="config.diffusion differs"):
-    loop.load_warm_start(Stage(other), meshes.one_device())
+    start.load_warm_start(Stage(other), meshes.one_device())
 
 
 def test_export_returns_the_same_bits(imported, tmp_path):

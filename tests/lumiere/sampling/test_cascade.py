@@ -43,6 +43,14 @@ def test_prompts_become_videos_the_same_ones_each_time(cascade):
   assert (videos != cascade.generate(PROMPTS, seed=4)).any()
 
 
+def test_the_end_of_a_prompt_that_is_not_read_is_said(cascade, caplog):
+  reads = cascade.base.experiment.text.max_length - 1
+  cascade.base.encode(["a" * reads])
+  assert not caplog.records
+  cascade.base.encode(["a" * reads + " on navy"])
+  assert "its end is not read: ' on navy'" in caplog.text
+
+
 def test_a_video_does_not_depend_on_the_others_of_its_batch(cascade):
   together = cascade.generate(PROMPTS, seed=3).astype(int)
   alone = cascade.generate(PROMPTS[1:], seed=3, first_index=1)

@@ -18,6 +18,7 @@ from lumiere.interop import architectures, convert
 from lumiere.text import glide
 from lumiere.text.glide import GlideTextConfig
 from tests.lumiere.interop.published import GLIDE, GOLDEN, draw
+from tests.lumiere.test_files import POINTER
 
 SMALL = GlideTextConfig(vocab_size=20, d_model=24, num_layers=2, num_heads=3, length=7)
 TEXT_SHAPES = {
@@ -110,3 +111,26 @@ def test_padding_takes_part():
   run = jax.jit(lambda mask: model(tokens, mask))
   some, all_ = (run(jnp.arange(7)[None] < n) for n in (3, 7))
   assert float(jnp.abs(some - all_)[0, 0].max()) > 1e-4
+
+
+@pytest.mark.parametrize(
+  ("index", "content", "message"),
+  [
+    (0, POINTER.encode(), "is a Git LFS pointer"),
+    (0, b"no gzip", "Not a gzipped file"),
+    (1, gzip.compress(b"#\na b\n")[:-9], "ended before"),
+    (0, gzip.compress(b"[1, 2"), "line 1"),
+    (0, gzip.compress(b"[1, 2]"), "must number its tokens from 0 on"),
+    (0, gzip.compress(b'{"a": 0, "b": 0}'), "must number its tokens from 0 on"),
+    (0, gzip.compress(b'{"a": 0, "b": []}'), "unhashable"),
+    (1, gzip.compress(b"#\na b\nb z\n"), "'b z' is no pair of tokens of encoder.json.gz"),
+    (1, gzip.compress(b"#\n"), "names no pairs"),
+    (1, gzip.compress(b"#\n\xff b\n"), "decode"),
+  ],
+)
+def test_damaged_tokens_are_refused_by_the_files_name(index, content, message, folder):
+  assert len(glide.read_bpe(folder)[0]) == 20
+  (folder / glide.FILES[index]).write_bytes(content)
+  with pytest.raises(ValueError, match=message) as error:
+    glide.read_bpe(folder)
+  assert str(error.value).startswith(str(folder / glide.FILES[index]))

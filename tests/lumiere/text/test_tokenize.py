@@ -4,7 +4,14 @@ import pytest
 from configs import t2i_release
 from lumiere.data.moving_shapes.endless import EndlessConfig, EndlessShapes
 from lumiere.experiment import Experiment
-from lumiere.text.tokenize import END, PAD, VOCAB_SIZE, ByteTokenizer, SentencePieceTokenizer
+from lumiere.text.tokenize import (
+  END,
+  PAD,
+  VOCAB_SIZE,
+  ByteTokenizer,
+  SentencePieceTokenizer,
+  cut_off,
+)
 from tests.lumiere.interop.published import train_pieces
 
 
@@ -104,3 +111,31 @@ def test_the_words_of_the_release_spell_every_caption_in_few_tokens():
 def test_words_that_cannot_be_tokens_are_refused(words, message):
   with pytest.raises(ValueError, match=message):
     ByteTokenizer(8, words)
+
+
+@pytest.mark.parametrize(
+  ("text", "rest"),
+  [
+    ("", ""),
+    ("seven b", ""),
+    ("eight by", "y"),
+    ("a red circle", "ircle"),
+    ("äöüß", "ß"),
+    ("äöü7", ""),
+  ],
+)
+def test_what_is_cut_off_of_bytes(text, rest):
+  """Eight tokens: seven bytes and the end. A character of two bytes is read whole or not at all."""
+  tokenizer = ByteTokenizer(8)
+  assert cut_off(tokenizer, text) == rest
+  assert tokenizer.count(text) == len(text.encode()) + 1
+
+
+def test_what_is_cut_off_of_pieces_is_what_makes_no_difference(tmp_path):
+  train_pieces(tmp_path / "spiece.model")
+  tokenizer = SentencePieceTokenizer(tmp_path / "spiece.model", max_length=6)
+  text = "one blue square bounces up and down"
+  rest = cut_off(tokenizer, text)
+  kept = text.removesuffix(rest)
+  assert rest and kept and tokenizer.count(kept) <= 6 < tokenizer.count(text)
+  assert cut_off(tokenizer, kept) == ""

@@ -1,7 +1,6 @@
 """Training as a whole: resuming, stopping, failing; of the stage that compiles fastest, in one folder of prepared data."""
 
 import os
-import shutil
 import signal
 
 import jax
@@ -130,7 +129,7 @@ def test_another_experiment_in_the_same_workdir_is_refused(data_dir, uninterrupt
   config = micro_config("ssr_image", data_dir)
   config.model.channels = (8, 16)
 
-  with pytest.raises(ValueError, match="config.model differs from the run in"):
+  with pytest.raises(ValueError, match=r"config.model.channels=\(8, 16\) differs from the run in"):
     loop.train(Experiment.from_config(config), uninterrupted)
 
 
@@ -147,45 +146,6 @@ def test_a_batch_that_does_not_split_over_the_devices_is_refused(data_dir, tmp_p
 
   with pytest.raises(ValueError, match="batch_size=6 must be a multiple of 8"):
     loop.train(Experiment.from_config(config), tmp_path)
-
-
-# Of Orbax: futures of the restore that failed end after its event loop.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
-  data_dir, uninterrupted, tmp_path, caplog
-):
-  """Also one with a single changed byte in a file; the run then ends as if nothing had been."""
-  run = tmp_path / "run"
-  shutil.copytree(uninterrupted, run)
-  # In every file with numbers: Orbax leaves some behind that it does not read again.
-  for path in (run / "checkpoints" / "4" / "params").rglob("d/*"):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-  loop.train(micro("ssr_image", data_dir), run)
-  assert "checkpoint of step 4" in caplog.text and "the one before it is used" in caplog.text
-  assert_same(saved(run, 4), saved(uninterrupted, 4))
-
-
-def test_numbers_that_changed_are_noticed_though_files_can_be_read(uninterrupted):
-  params = checkpoints.load_trained(uninterrupted, ("ssr_image",)).params
-  written = checkpoints.checksum(params)
-  leaves, structure = jax.tree.flatten(params)
-  leaves[0] = np.array(leaves[0])
-  leaves[0].view(np.uint32).flat[0] ^= 1
-  changed = jax.tree.unflatten(structure, leaves)
-  checkpoints.check_sum(params, written)
-  with pytest.raises(ValueError, match="does not hold what was written"):
-    checkpoints.check_sum(changed, written)
-
-
-def test_a_damaged_checkpoint_is_named(uninterrupted, tmp_path):
-  shutil.copytree(uninterrupted, tmp_path / "run")
-  for path in (tmp_path / "run" / "checkpoints" / "4" / "ema").rglob("*"):
-    if path.is_file():
-      path.write_bytes(b"damaged")
-  with pytest.raises(checkpoints.CheckpointError, match="step 4 in .* cannot be read"):
-    checkpoints.load_trained(tmp_path / "run", ("ssr_image",))
 
 
 def test_checkpoints_that_are_not_there_are_explained(uninterrupted, tmp_path):

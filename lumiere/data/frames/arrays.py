@@ -1,0 +1,86 @@
+"""Frames as arrays: ranges, sizes, orientation."""
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+
+def to_float(frames: UInt8[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+  """0..255 -> [-1, 1], float32."""
+  return frames.astype(np.float32) / 127.5 - 1
+
+
+def to_uint8(frames: Float[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
+  """[-1, 1] -> 0..255; what lies outside is clipped."""
+  return np.clip(np.rint((np.asarray(frames, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
+def center_crop(frames: np.ndarray, size: int) -> np.ndarray:
+  """The `size` x `size` square in the middle of [t h w c]."""
+  height, width = frames.shape[1:3]
+  top, left = (height - size) // 2, (width - size) // 2
+  return frames[:, top : top + size, left : left + size]
+
+
+def area_resize(
+  frames: Float[np.ndarray, "t h w c"], height: int, width: int | None = None
+) -> Float[np.ndarray, "t h2 w2 c"]:
+  """Each new pixel is the mean over the area it covers, fractions of pixels included.
+
+  Args:
+    frames: of any size.
+    height: of the new frames.
+    width: of the new frames; without it they are squares.
+  """
+  width = height if width is None else width
+  before = frames.shape[1:3]
+  if before == (height, width):
+    return frames
+  rows, columns = _area_weights(before[0], height), _area_weights(before[1], width)
+  return np.einsum("yh,thwc,xw->tyxc", rows, frames, columns, optimize=True).astype(np.float32)
+
+
+def _area_weights(before: int, after: int) -> Float[np.ndarray, "after before"]:
+  """Share of old pixel j in new pixel i: the overlap of two intervals."""
+  edges = np.arange(after + 1) * before / after
+  pixels = np.arange(before)
+  overlap = np.minimum(edges[1:, None], pixels + 1.0) - np.maximum(edges[:-1, None], pixels)
+  return (np.maximum(overlap, 0) * after / before).astype(np.float32)
+
+
+def fit(
+  frame: UInt8[np.ndarray, "h w 3"], height: int, width: int | None = None
+) -> UInt8[np.ndarray, "h2 w2 3"]:
+  """The largest part in the middle that has the new shape, area-averaged to it.
+
+  Args:
+    frame: of any size.
+    height: of the new frame.
+    width: of the new frame; without it the frame is a square.
+  """
+  width = height if width is None else width
+  rows, columns = frame.shape[:2]
+  # The largest rectangle of that shape, in whole pixels.
+  kept_rows = min(rows, max(1, round(columns * height / width)))
+  kept_columns = min(columns, max(1, round(rows * width / height)))
+  top, left = (rows - kept_rows) // 2, (columns - kept_columns) // 2
+  frame = frame[top : top + kept_rows, left : left + kept_columns]
+  if frame.shape[:2] == (height, width):
+    return frame
+  return to_uint8(area_resize(to_float(frame[None]), height, width))[0]
+
+
+def turn(picture: np.ndarray, transposed: bool, mirrored: bool, flipped: bool) -> np.ndarray:
+  """A picture [h w ...] with its axes swapped, then left and right swapped, then top and bottom."""
+  if transposed:
+    picture = picture.swapaxes(0, 1)
+  if mirrored:
+    picture = picture[:, ::-1]
+  return picture[::-1] if flipped else picture
+
+
+def enlarge(
+  frames: UInt8[np.ndarray, "*b h w 3"], min_side: int
+) -> UInt8[np.ndarray, "*b h2 w2 3"]:
+  """Repeats pixels until the shorter side has at least `min_side`; larger frames stay."""
+  factor = -(-min_side // min(frames.shape[-3:-1]))
+  return frames.repeat(factor, axis=-3).repeat(factor, axis=-2)

@@ -1,0 +1,283 @@
+"""One run of sample.py: from its flags to files.
+
+    check -> read what is given -> settings -> restore the cascade -> sample in batches -> write
+
+Everything that can be refused is refused before weights are read, which takes minutes at the paper's size.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import UInt8
+from tqdm import tqdm
+
+from lumiere import checkpoints, fields
+from lumiere.data import frames
+from lumiere.experiment import Experiment, MeshConfig, SamplingConfig
+from lumiere.mesh import make_mesh
+from lumiere.sampling import given as givens
+from lumiere.sampling import inputs, outputs
+from lumiere.sampling.cascade import Cascade, check_conditional, check_style
+from lumiere.sampling.given import Given
+from lumiere.sampling.prompts import Prompt, check_prompts, in_one_line
+from lumiere.sampling.windows import in_windows
+
+# (cascade, prompts, **options) -> videos
+Make = Callable[..., UInt8[np.ndarray, "b t h w 3"]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+  """What to make and from what. Fields are the flags of sample.py, which says what each of them means and accepts.
+
+  Attributes:
+    command: a key of `COMMANDS` in sample.py.
+    prompts: as `inputs.read_prompts` gives them.
+  """
+
+  command: str
+  prompts: Sequence[Prompt]
+  workdir: str
+  ssr_workdir: str | None = None
+  text_encoder: str | None = None
+  step: int | None = None
+  ssr_step: int | None = None
+  style: str | None = None
+  style_strength: Sequence[float] | None = None
+  num_frames: int | None = None
+  fps: float | None = None
+  steps: int | None = None
+  ssr_steps: int | None = None
+  sampler: str | None = None
+  guidance_scale: float | None = None
+  window: int | None = None
+  stride: int | None = None
+  base_window: int | None = None
+  base_stride: int | None = None
+  seed: int = 0
+  batch_size: int = 8
+  data: int = 1
+  fsdp: int = 1
+  frames: int = 1
+  out: str = "out"
+  format: str = "mp4"
+  image: Sequence[str] = ()
+  at: Sequence[int] = ()
+  video: str | None = None
+  mask: str | None = None
+  box: Sequence[str] | None = None
+  border: Sequence[str] | None = None
+  soft_edge: int = 0
+  strength: float = 0.7
+
+  def __post_init__(self):
+    fields.at_least("--batch_size", self.batch_size, 1)
+    fields.between("--seed", self.seed, 0, 2**32 - 1)
+    fields.between("--strength", self.strength, 0, 1)
+    if self.fps is not None:
+      fields.between("--fps", self.fps, 0.1, 1000)
+    if self.num_frames is not None:
+      fields.at_least("--num_frames", self.num_frames, 1)
+    for strength in self.style_strength or ():
+      fields.between("--style_strength", strength, 0, 1)
+    for flag, needed, why in (
+      ("style_strength", self.style, "--style, the workdir of the style's t2i run"),
+      ("base_stride", self.base_window, "--base_window"),
+      ("ssr_step", self.ssr_workdir, "--ssr_workdir"),
+      ("ssr_steps", self.ssr_workdir, "--ssr_workdir"),
+      ("window", self.ssr_workdir, "--ssr_workdir; windows of the base are --base_window"),
+      ("stride", self.ssr_workdir, "--ssr_workdir; windows of the base are --base_window"),
+      ("soft_edge", self.command == "fill" or self.mask, "--mask"),
+    ):
+      # A flag without effect is a misunderstanding.
+      if getattr(self, flag) not in (None, 0) and not needed:
+        raise ValueError(f"--{flag} needs {why}")
+
+
+def fulfil(request: Request, flags: Sequence[str] = ()):
+  """Makes the videos of a request and writes them.
+
+  Args:
+    request: what to make.
+    flags: names of further fields that the JSON files record.
+
+  Raises:
+    ValueError: names the flag or file that cannot be used, before weights are read.
+    CheckpointError: if a model is missing, damaged or of another stage.
+    OSError: if a file cannot be read or written.
+  """
+  out, mesh = outputs.writable_folder(request.out), device_mesh(request)
+  base, high = experiments(request)
+  make, length = maker(request, base, high)
+  sampling, ssr_sampling = sampling_settings(request, base, high)
+  # The cascade asks the same, but with its weights in memory.
+  if request.command == "edit" and not round(request.strength * sampling.num_steps):
+    raise ValueError(
+      f"--strength={request.strength:g} of {sampling.num_steps} steps leaves no step to run: the video would come back as it is"
+    )
+  check_prompts(request.prompts, length)
+  in_windows(base, sampling, request.prompts, length, long=request.command != "generate")
+  if ssr_sampling is not None:
+    in_windows(high, ssr_sampling, request.prompts, length)
+
+  cascade = Cascade.restore(
+    request.workdir,
+    request.ssr_workdir,
+    base_step=request.step,
+    ssr_step=request.ssr_step,
+    text_encoder=request.text_encoder,
+    mesh=mesh,
+  )
+  strengths = (request.style_strength or [0.75]) if request.style else [None]
+  styled = [
+    cascade if strength is None else cascade.restyle(request.style, strength)
+    for strength in strengths
+  ]
+  fps = request.fps or base.data.fps
+  common = {
+    "command": request.command,
+    **{name: getattr(request, name) for name in flags},
+    **{name: getattr(request, name) for name in ("seed", "batch_size", "format", "text_encoder")},
+    "fps": fps,
+  }
+  about = outputs.describe(cascade, sampling, ssr_sampling)
+  about["base"]["workdir"] = request.workdir
+  if cascade.ssr:
+    about["ssr"]["workdir"] = request.ssr_workdir
+  if request.style:
+    common["style"] = {
+      "workdir": request.style,
+      "step": checkpoints.load_experiment(request.style)[1],
+    }
+
+  for first in range(0, len(request.prompts), request.batch_size):
+    batch = request.prompts[first : first + request.batch_size]
+    made = []
+    for strength, model in zip(strengths, styled, strict=True):
+      with jax.set_mesh(mesh):
+        videos = make(
+          model,
+          batch,
+          seed=request.seed,
+          first_index=first,
+          sampling=sampling,
+          ssr_sampling=ssr_sampling,
+          progress=tqdm,
+        )
+      made.append(videos)
+      for index, (prompt, video) in enumerate(zip(batch, videos, strict=True), first):
+        own = {"prompt": prompt, "index": index, "num_frames": len(video)}
+        stem = outputs.file_stem(index, prompt, request.seed)
+        if strength is not None:
+          stem += f"_style{strength:g}"
+          own["style"] = common["style"] | {"strength": strength}
+        print(outputs.write(out, stem, video, prompt, fps, common | own | about, request.format))
+    if len(styled) > 1:
+      for row, prompt in enumerate(batch):
+        strip = frames.contact_sheet(
+          [videos[row] for videos in made],
+          [f"style strength {strength:g}: {in_one_line(prompt)}" for strength in strengths],
+        )
+        stem = outputs.file_stem(first + row, prompt, request.seed)
+        frames.write_image(out / f"{stem}_styles.png", strip)
+
+
+def device_mesh(request: Request) -> jax.sharding.Mesh:
+  """The mesh that --data, --fsdp and --frames describe; raises ValueError if there are not so many devices."""
+  shape = {f"--{name}": getattr(request, name) for name in ("data", "fsdp", "frames")}
+  text = " ".join(f"{flag}={value}" for flag, value in shape.items())
+  if min(shape.values()) < 1:
+    raise ValueError(f"{text}: each must be 1 or more")
+  count = request.data * request.fsdp * request.frames
+  if count > len(jax.devices()):
+    raise ValueError(f"{text} needs {count} devices; there are {len(jax.devices())}")
+  return make_mesh(MeshConfig(request.fsdp, request.frames), jax.devices()[:count])
+
+
+def experiments(request: Request) -> tuple[Experiment, Experiment]:
+  """Those of the base and of what makes the last resolution, super-resolution if there is one; a style must fit the base."""
+  base, _ = checkpoints.load_experiment(request.workdir, request.step, ("stunet",))
+  if request.style is not None:
+    check_style(base, request.style)
+  if request.ssr_workdir is None:
+    return base, base
+  return base, checkpoints.load_experiment(request.ssr_workdir, request.ssr_step, ("ssr",))[0]
+
+
+def maker(request: Request, base: Experiment, high: Experiment) -> tuple[Make, int]:
+  """(what makes the videos of a command, their frames). Reads and checks the files that the request names."""
+  size = high.data.resolution
+  count = request.num_frames or base.data.num_frames
+  if request.command == "generate":
+    return functools.partial(Cascade.generate, num_frames=count), count
+  if request.command == "edit":
+    # Its frames are noised by the base; the last resolution sees none of them.
+    low = base.data.resolution
+    video = inputs.read_video(request.video, base.data.fps, low, functools.partial(usable, base))
+    return functools.partial(Cascade.edit, video=video, strength=request.strength), len(video)
+  if request.command == "extend":
+    if request.num_frames is None:
+      raise ValueError("--num_frames is missing: how long the video is to be")
+    if request.video is None:
+      return functools.partial(Cascade.extend, num_frames=count), count
+  check_conditional(base)
+  given = read_given(request, base, size, count)
+
+  def complete(cascade: Cascade, prompts: Sequence[Prompt], **options):
+    return cascade.complete(prompts, [given] * len(prompts), **options)
+
+  return complete, len(given.video)
+
+
+def read_given(request: Request, base: Experiment, size: int, count: int) -> Given:
+  """The known part of the clips of "animate", "fill", and "extend" with a video."""
+  fps = base.data.fps
+  if request.command == "extend":
+    return givens.beginning(inputs.read_video(request.video, fps, size), count, size)
+  if request.command == "fill":
+    return inputs.read_hole(
+      request.video,
+      fps,
+      size,
+      functools.partial(usable, base),
+      mask=request.mask,
+      box=request.box,
+      border=request.border,
+      soft_edge=request.soft_edge,
+    )
+  images = inputs.read_images(request.image)
+  at = request.at or (0, -1)[: len(images)]
+  moving = None if request.mask is None else frames.read_mask(request.mask, fps)[0]
+  given = givens.pictures(images, at, count, size, moving, request.soft_edge)
+  givens.check_something_is_new([given])
+  return given
+
+
+def usable(base: Experiment, count: int) -> int:
+  """How many of so many frames the base can make: at once, or if they are more than it was trained on in windows."""
+  factor = base.temporal.total_factor
+  return count if count > base.data.num_frames else count // factor * factor
+
+
+def sampling_settings(
+  request: Request, base: Experiment, high: Experiment
+) -> tuple[SamplingConfig, SamplingConfig | None]:
+  """The models' own settings of the base and of super-resolution, with those changed that a flag gave."""
+  shared = {"sampler": request.sampler, "guidance_scale": request.guidance_scale}
+
+  def changed(own: SamplingConfig, num_steps, window, stride) -> SamplingConfig:
+    if stride is None and window:
+      # Another window keeps the model's overlap: half a window, if it has none.
+      stride = max(1, window - (own.window - own.stride) if own.window else window // 2)
+    changes = shared | {"num_steps": num_steps, "window": window, "stride": stride}
+    given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    return fields.from_mapping(SamplingConfig, vars(own) | given, "sampling")
+
+  sampling = changed(base.sampling, request.steps, request.base_window, request.base_stride)
+  if request.ssr_workdir is None:
+    return sampling, None
+  return sampling, changed(high.sampling, request.ssr_steps, request.window, request.stride)
