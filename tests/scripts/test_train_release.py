@@ -8,12 +8,14 @@ from absl import flags
 
 from lumiere import checkpoints, release
 from lumiere.experiment import Experiment
+from lumiere.sampling.cascade import load_generator
 from scripts import train_release
 from tests.lumiere.experiments import micro_config
 
 
 def experiment(num_steps: int) -> Experiment:
   config = micro_config("t2i", "unused", num_steps=num_steps, sample_every=2, checkpoint_every=2)
+  config.train.averages = (0.05, 0.1)
   config.data.update(dataset="moving_shapes_endless", moving_shapes_endless=dict(num_frames=8))
   return Experiment.from_config(config)
 
@@ -30,6 +32,15 @@ def test_a_stage_is_trained_judged_and_left_as_a_candidate(tmp_path, capsys):
   candidate = release.load(tmp_path / "candidates" / "t2i")
   trained = checkpoints.load_trained(tmp_path / "t2i", ("t2i",))
   assert candidate.step == trained.step == 4 and candidate.experiment == trained.experiment
+  # What the two averages have become is what a reader finds again.
+  for length in (0.05, 0.1):
+    generator = load_generator(tmp_path / "t2i", "t2i", ema=length)
+    found = generator._weights[0]["network"]["conv_in"]["kernel"]
+    with np.load(tmp_path / "t2i" / "averages" / "4.npz") as left:
+      index = list(left["lengths"]).index(length)
+      np.testing.assert_allclose(found, left[f"{index}/network/conv_in/kernel"], atol=2e-3)
+  with pytest.raises(ValueError, match="the length of an average, 0.9, must be between"):
+    load_generator(tmp_path / "t2i", "t2i", ema=0.9)
   own, given = (
     np.asarray(each.params["network"]["conv_in"]["kernel"]) for each in (candidate, trained)
   )
