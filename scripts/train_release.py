@@ -36,8 +36,11 @@ def main():
   logging.set_verbosity(logging.INFO)
   for name, experiment in experiments.items():
     begun = time.perf_counter()
-    train(name, experiment, out, values.num_judged)
-    print(f"== {name}: {(time.perf_counter() - begun) / 60:.1f} minutes", flush=True)
+    step = train(name, experiment, out, values.num_judged)
+    took = f"{(time.perf_counter() - begun) / 60:.1f} minutes"
+    print(f"== {name}: step {step} of {experiment.train.num_steps}, {took}", flush=True)
+    if step < experiment.train.num_steps:
+      break  # by a signal; a later stage would start from half of this one
 
 
 def experiment_of(name: str, out: pathlib.Path):
@@ -64,8 +67,8 @@ def overrides(name: str) -> list[str]:
   return [change for target, change in pairs if target in (name, "*")]
 
 
-def train(name: str, experiment, out: pathlib.Path, num_judged: int):
-  """Trains a stage to its end, unless it is there, and writes its candidate."""
+def train(name: str, experiment, out: pathlib.Path, num_judged: int) -> int:
+  """Trains a stage to its end, unless it is there or a signal stops it, and writes its candidate; returns the step."""
   from lumiere import checkpoints, release
   from lumiere.training import loop
 
@@ -73,6 +76,7 @@ def train(name: str, experiment, out: pathlib.Path, num_judged: int):
   loop.train(experiment, out / name, show=curve.show)
   trained = checkpoints.load_trained(out / name, (experiment.stage,))
   release.save(trained, out / "candidates" / name)
+  return trained.step
 
 
 @dataclasses.dataclass
