@@ -15,7 +15,7 @@ import sys
 import time
 
 import jax
-from absl import flags, logging
+from absl import flags
 from ml_collections import config_flags
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -36,12 +36,14 @@ ON_GPU = {
 
 def main():
   """Trains the stages that are asked for, in order."""
+  from lumiere.training.log import quiet_terminal
+
   values = flags.FLAGS
   out = pathlib.Path(values.out)
   if unknown := [name for name in values.stages if name not in STAGES]:
     raise ValueError(f"--stages={unknown[0]}: stages are {', '.join(STAGES)}")
   experiments = {name: experiment_of(name, out) for name in values.stages}
-  logging.set_verbosity(logging.INFO)
+  quiet_terminal()
   for name, experiment in experiments.items():
     begun = time.perf_counter()
     step = train(name, experiment, out, values.num_judged)
@@ -82,9 +84,12 @@ def train(name: str, experiment, out: pathlib.Path, num_judged: int) -> int:
   """Trains a stage to its end, unless it is there or a signal stops it, and writes its candidate; returns the step."""
   from lumiere import checkpoints, release
   from lumiere.training import loop
+  from lumiere.training.log import RunLog
 
   curve = Curve(out, name, num_judged)
-  loop.train(experiment, out / name, show=curve.show)
+  with RunLog() as log:
+    log.write_to(out / name)
+    loop.train(experiment, out / name, show=curve.show)
   trained = checkpoints.load_trained(out / name, (experiment.stage,))
   release.save(trained, out / "candidates" / name)
   return trained.step
