@@ -2,8 +2,8 @@
 
 python train.py --config=configs/stunet_base.py --workdir=gs://BUCKET/stunet [--config.train.batch_size=32]
 
-The same command in the same workdir goes on where the last checkpoint was taken; it needs nothing but the workdir and the
-data. WORKDIR/train.log has what the terminal does not show; --verbosity=0 shows it there, too.
+The same command in the same workdir resumes from the last checkpoint; it needs nothing but the workdir and the data.
+WORKDIR/train.log has the full log; --verbosity=0 also prints it.
 """
 
 from absl import flags
@@ -13,7 +13,7 @@ from lumiere import cli, processes
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="Experiment, one of configs/*.py.")
 _WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Where checkpoints, logs and samples go; default: runs/ and the config's name."
+  "workdir", None, "Folder for checkpoints, logs and samples; default: runs/ and the config's name."
 )
 processes.define_flags()
 for _name in processes.FLAGS:

@@ -1,4 +1,4 @@
-"""What each application is worth, measured on moving shapes.
+"""Benchmarks of the applications, on held-out clips of moving shapes.
 
 python benchmarks/applications.py --workdir=runs/stunet_masked_tiny --ssr_workdir=runs/ssr_tiny
 """
@@ -18,7 +18,7 @@ _SSR_WORKDIR = flags.DEFINE_string(
 )
 _NUM_CLIPS = flags.DEFINE_integer("num_clips", 32, "Held-out clips for each measurement.")
 _NUM_LONG = flags.DEFINE_integer("num_long", 4, "Clips of eight times the length.")
-_GUIDANCE = flags.DEFINE_float("guidance_scale", None, "Of the base; default: as its config says.")
+_GUIDANCE = flags.DEFINE_float("guidance_scale", None, "Of the base; default: as in its config.")
 _ONLY = flags.DEFINE_list("only", [], "Names of measurements; default: all.")
 
 

@@ -1,6 +1,6 @@
-"""Memory that converting public weights takes, against the size of the weights.
+"""Memory of converting public weights, against the size of the weights.
 
-python benchmarks/convert_memory.py [--scale=0.5]
+python benchmarks/convert_memory.py [--scale=0.5] [--form=torch]
 
 Writes files of random numbers with the layout of DeepFloyd IF-I-XL, widths multiplied by SCALE, converts each in a process
 of its own and reports the peak of the memory that this process itself allocated (pages of the mapped source file, which
@@ -18,10 +18,14 @@ import time
 import numpy as np
 from absl import flags
 
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for configs/ and tests/
+
 from lumiere import cli
+from tests.lumiere.interop import published
 
 _SCALES = flags.DEFINE_multi_float("scale", [0.125, 0.25, 0.375], "Multiples of IF-I-XL's widths.")
-_FOLDER = flags.DEFINE_string("folder", None, "Convert what lies here: prints a line of JSON.")
+_FORM = flags.DEFINE_enum("form", "safetensors", ("safetensors", "torch"), "What is converted.")
+_FOLDER = flags.DEFINE_string("folder", None, "Convert this folder only, and print a line of JSON.")
 
 XL = (704, 1408, 2112, 2816)
 MIB = 2**20
@@ -112,13 +116,23 @@ def write(folder: pathlib.Path, scale: float) -> tuple[int, int]:
     (folder / name).write_text(json.dumps(content))
   encoded = json.dumps(header).encode()
   rng = np.random.default_rng(0)
-  with (folder / "unet" / "model.safetensors").open("wb") as file:
+  path = folder / "unet" / "model.safetensors"
+  with path.open("wb") as file:
     file.write(len(encoded).to_bytes(8, "little") + encoded)
     for count in order:
       file.write(rng.standard_normal(count, dtype=np.float32).astype(np.float16).tobytes())
+  if _FORM.value == "torch":
+    start = 8 + len(encoded)
+    tensors = {
+      name: np.memmap(
+        path, np.float16, "r", start + entry["data_offsets"][0], tuple(entry["shape"])
+      )
+      for name, entry in header.items()
+    }
+    published.write_torch(path.with_name("pytorch_model.bin"), tensors)
+    path.unlink()
   return place, 2 * max(order)
 
 
 if __name__ == "__main__":
-  sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for configs/
   cli.run(main)

@@ -1,4 +1,4 @@
-"""Judges a cascade trained on moving shapes: what its videos show of held-out captions, and whether windows leave seams.
+"""Judges a cascade trained on moving shapes: how far its videos follow held-out captions, and whether windows leave seams.
 
 python benchmarks/judge.py --workdir=runs/stunet_masked_tiny --ssr_workdir=runs/ssr_tiny --out=out/judged
 """
@@ -30,7 +30,7 @@ def main():
 
 
 def judge(cascade, num_judged: int, num_refined: int, out: pathlib.Path) -> dict:
-  """Samples for held-out captions against what these imply, and the seams of super-resolution; the first 12 as a sheet."""
+  """Scores samples for held-out captions and the seams of super-resolution; writes the first 12 samples as a sheet."""
   from lumiere.data import frames, sources
   from lumiere.evaluation import moving_shapes
 
@@ -90,9 +90,9 @@ def upscale(cascade, low_res, captions, sampling):
 
 
 def seams(cascade, num_clips: int = 2) -> dict[str, float]:
-  """Change at the borders of independent windows over change elsewhere, motion taken out; see lumiere/evaluation/seams.py.
+  """Seam scores of super-resolution with three settings; see lumiere/evaluation/seams.py.
 
-  On clips of four windows, drawn for this.
+  Measured on random clips of four windows.
   """
   from lumiere.data import frames
   from lumiere.data.moving_shapes import random_scene, render
@@ -121,7 +121,7 @@ def seams(cascade, num_clips: int = 2) -> dict[str, float]:
 
 
 def tables(results: dict) -> str:
-  """What `judge` found, as text."""
+  """The results of `judge` as text."""
   names = ("background", "colour", "shape", "motion", "speed")
   lines = [
     f"\nShare of {results['num_judged']} held-out captions that the video shows (cascade: the first {results['num_refined']})",
@@ -137,9 +137,9 @@ def tables(results: dict) -> str:
 if __name__ == "__main__":
   flags.DEFINE_string("workdir", "runs/stunet_masked_tiny", "Workdir of a base.")
   flags.DEFINE_string("ssr_workdir", "runs/ssr_tiny", "Workdir of the ssr run.")
-  flags.DEFINE_string("out", "out/judged", "Where the figures and the sheet go.")
+  flags.DEFINE_string("out", "out/judged", "Folder for the figures and the sheet.")
   flags.DEFINE_integer("num_judged", 64, "Held-out captions to judge by.", 1)
   flags.DEFINE_integer(
-    "num_refined", 16, "How many of their videos are refined and judged again.", 1
+    "num_refined", 16, "Number of their videos that are upsampled and judged again.", 1
   )
   cli.run(main)

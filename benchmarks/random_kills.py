@@ -1,12 +1,12 @@
-"""Kills a tiny training at random moments, again and again, and checks that nothing is lost.
+"""Kills a tiny training run at random moments, again and again, and checks that nothing is lost.
 
 python benchmarks/random_kills.py --kills=100
 
-Trains once without interruption; then starts the same training in another workdir, sends SIGKILL after a random time,
-starts it again, and so on. When all kills are spent it lets the run end and compares the final weights, averages, optimizer
-state and place in the data with the uninterrupted run's, bit for bit. The run that is killed takes a checkpoint after every
-step, so that many kills fall into a write. Of the moments one in three lies anywhere between the first import and the first
-step; the others follow one to four more checkpoints, by a random part of a step.
+Trains once without interruption. Then it starts the same training in another workdir, sends SIGKILL after a random time, starts
+it again, and so on. After the last kill the run may finish, and its final weights, averages, optimizer state and data position
+are compared with those of the uninterrupted run, bit for bit. The killed run saves a checkpoint after every step, so that many
+kills hit a write. One kill in three comes anywhere between the first import and the first step; the others come after one to
+four more checkpoints and a random part of a step.
 """
 
 import json
@@ -25,9 +25,9 @@ from absl import app, flags
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for configs/
 
-_KILLS = flags.DEFINE_integer("kills", 100, "How often the run is killed.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
-_STEPS = flags.DEFINE_integer("steps", 400, "Steps of the training.")
+_KILLS = flags.DEFINE_integer("kills", 100, "Number of kills.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the moments.")
+_STEPS = flags.DEFINE_integer("steps", 400, "Training steps.")
 
 WORLD = "num_train=24,num_held_out=8,resolution=16,num_frames=8,max_things=1,seed=0"
 CHILD = """

@@ -1,12 +1,11 @@
-"""What a step takes on the devices at hand, next to what the plan says of it.
+"""Times a training or sampling step on this machine's devices, and compares it with the plan.
 
 python benchmarks/step_time.py --config=configs/stunet_base.py --topology=h100:1 --config.train.batch_size=1 \
   '--config.model.remat_levels=(0,1,2)'
 python benchmarks/step_time.py --step=sample --config=configs/stunet_base.py --topology=h100:1
 
-It is the very step that `train.py` or `sample.py` runs, on weights and batches that are drawn, not trained nor loaded. A
-device gives its peak memory if its allocator counts it: set XLA_PYTHON_CLIENT_MEM_FRACTION=0.9 where the step needs most
-of a GPU.
+It is the step of `train.py` or `sample.py`, with random weights and batches. Peak memory is reported if the device's allocator
+counts it. Set XLA_PYTHON_CLIENT_MEM_FRACTION=0.9 if the step needs most of a GPU.
 """
 
 import functools
@@ -24,8 +23,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for configs/
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment whose step is timed.")
 _STEP = flags.DEFINE_enum("step", "train", ["train", "sample"], "Which step.")
 _CLIPS = flags.DEFINE_integer("clips", 1, "--step=sample: clips at a time.", lower_bound=1)
-_NUM_FRAMES = flags.DEFINE_integer("num_frames", 0, "--step=sample: of a clip; 0: as trained.")
-_STEPS = flags.DEFINE_integer("steps", 10, "Steps that are timed, after two others.", lower_bound=1)
+_NUM_FRAMES = flags.DEFINE_integer(
+  "num_frames", 0, "--step=sample: frames of a clip; 0: as trained."
+)
+_STEPS = flags.DEFINE_integer(
+  "steps", 10, "Number of timed steps, after two others.", lower_bound=1
+)
 _TOPOLOGY = flags.DEFINE_string("topology", None, "Compare with the plan for these chips.")
 
 GIB = 2**30
@@ -86,9 +89,9 @@ def time_steps(compiled, arguments, carried: int, count: int) -> float:
 
   Args:
     compiled: the step.
-    arguments: their shapes.
-    carried: which of them the step gives up and returns anew.
-    count: how many to time.
+    arguments: shapes of its arguments.
+    carried: index of the argument that the step donates and returns.
+    count: number of steps to time.
   """
   import jax
 
@@ -104,7 +107,7 @@ def time_steps(compiled, arguments, carried: int, count: int) -> float:
 
 
 def drawn(like):
-  """An array of that shape, dtype and place."""
+  """A random array of that shape, dtype and sharding."""
   import jax
 
   return drawing(like.shape, like.dtype, like.sharding)(jax.random.key(0))
@@ -112,7 +115,7 @@ def drawn(like):
 
 @functools.cache
 def drawing(shape, dtype, sharding):
-  """Draws floats from [0, 0.02), which does for weights, inputs and statistics of squares alike; the rest is ones."""
+  """A function that draws floats from [0, 0.02), which suits weights, inputs and second moments; other dtypes are ones."""
   import jax
   import jax.numpy as jnp
 

@@ -3,10 +3,10 @@
 python benchmarks/window_memory.py [--config=configs/ssr_tiny.py] [--resolution=128] [--steps=2]
 python benchmarks/window_memory.py --config=configs/stunet_tiny.py --resolution=64
 
-Windows are the config's; those of a base have the length of its training clips and overlap by half. Each length runs in a
-process of its own, with weights that are drawn, not trained. What windows need is the same at any length, so that the peak
-grows by a few arrays of the video's own size: the sampler's state, its condition, the sums that are reconciled. The last
-column counts them: growth of the peak since the row above over growth of one float32 video.
+Windows are those of the config; windows of a base have the length of its training clips and overlap by half. Each length runs in
+a process of its own, with random weights. The memory of windows is the same at any length, so that the peak grows by a few arrays
+of the video's size: the sampler's state, its condition, and the sums that are reconciled. The last column counts them: the growth
+of the peak since the row above, divided by the growth of one float32 video.
 """
 
 import dataclasses
@@ -31,7 +31,9 @@ _RESOLUTION = flags.DEFINE_integer(
   "resolution", 128, "Side of the frames that are made, in pixels."
 )
 _STEPS = flags.DEFINE_integer("steps", 2, "Sampler steps.")
-_NUM_FRAMES = flags.DEFINE_integer("num_frames", None, "Measure this length only: a line of JSON.")
+_NUM_FRAMES = flags.DEFINE_integer(
+  "num_frames", None, "Measure this length only, and print a line of JSON."
+)
 
 SCALES = (1, 4, 8, 16)
 MIB = 2**20

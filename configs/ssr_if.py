@@ -1,7 +1,7 @@
 """Video super-resolution 64x64 -> 256x256 from DeepFloyd IF-II, inflated and frozen, on windows of 8 frames.
 
-Network, process and text are those of the converted checkpoint, so --config.init_from is needed from the start: IF-II's
-widths stand in its own config.json. IF's weights are for non-commercial research only, and so is what is made from them.
+Network, process and text settings are those of the converted checkpoint, so --config.init_from is always needed: IF-II's widths
+are in its own config.json. IF's weights, and models trained from them, are for non-commercial research only.
 
 Hardware: one large accelerator or more; not trained by us.
 

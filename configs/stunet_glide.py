@@ -1,6 +1,6 @@
 """Text-to-video from GLIDE's base model (MIT), inflated and frozen: 80 frames of 64x64 at 16 fps.
 
-Network and process are those of the converted checkpoint, so --config.init_from is needed from the start.
+Network and process are those of the converted checkpoint, so --config.init_from is always needed.
 
 python -m lumiere.convert --source=base.pt --architecture=glide_base --out=runs/glide
 python train.py --config=configs/stunet_glide.py --config.init_from=runs/glide --workdir=runs/stunet_glide

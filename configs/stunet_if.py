@@ -1,7 +1,7 @@
 """Text-to-video from DeepFloyd IF-I, inflated and frozen: 80 frames of 64x64 at 16 fps.
 
 The size is chosen after a colon: M (0.37B weights, the default), L (0.94B) or XL (4.3B). Captions come as T5-v1.1-XXL
-states. IF's weights are for non-commercial research only, and so is what is made from them.
+states. IF's weights, and models trained from them, are for non-commercial research only.
 
 Hardware: M on one large accelerator, XL on a pod; not trained by us.
 

@@ -1,6 +1,6 @@
-"""Conditional text-to-video at the paper's size: `stunet_base` that also takes known pixels (paper, section 4).
+"""Conditional text-to-video at the paper's size: `stunet_base` with known pixels as input (paper, section 4).
 
-The 7-channel input is the paper's; which weights its fine-tuning trains, on which masks and how long, is not given: ours.
+The 7-channel input is the paper's. It does not say which weights are fine-tuned, on which masks and how long: these are ours.
 
 Hardware: a TPU pod; not trained by us.
 

@@ -1,7 +1,7 @@
-"""Miniature conditional text-to-video: also takes known pixels, for pictures that move, holes, borders and longer videos.
+"""Miniature conditional text-to-video: also takes known pixels, for image-to-video, in- and outpainting and continuations.
 
-Fine-tunes the temporal layers of configs/stunet_tiny.py, and the first convolution of the known pixels, which starts at
-zero (paper, section 4). The paper gives no kinds of masks and no shares: they are ours.
+Fine-tunes the temporal layers of configs/stunet_tiny.py, and a first convolution for the known pixels, which starts at zero
+(paper, section 4). The kinds of masks and their shares are ours; the paper gives none.
 
 python train.py --config=configs/stunet_masked_tiny.py --workdir=runs/stunet_masked_tiny --config.init_from=runs/stunet_tiny
 """

@@ -12,7 +12,7 @@ def get_config() -> ConfigDict:
   config = t2i_tiny.get_config()
   config.stage = "stunet"
   # Time is halved wherever space is (paper, Fig. 4): 16 -> 8 -> 4 frames. `conditioned` is ours: the miniature text
-  # encoder saw only stills, so the added blocks read the caption themselves.
+  # encoder was trained on single images, so the added blocks read the caption themselves.
   config.temporal = dict(factors=(2, 2), attention_depth=1, head_dim=16, conditioned=True)
   config.data = common.tiny_clips(num_frames=16, resolution=16)
   config.optimizer = common.tiny_optimizer(2e-3)

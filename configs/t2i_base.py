@@ -1,8 +1,8 @@
 """Text-to-image at the paper's base resolution, 128x128: the network that `stunet_base` inflates and freezes.
 
-Lumiere starts from a pretrained pixel-space text-to-image model whose architecture it does not give (its authors' own is
-Imagen); so sizes follow Imagen (2205.11487, appendix F) with one finer level for 128x128. Captions come as precomputed
-T5-v1.1-XXL states (`text_embedding`, `text_mask` in the dataset).
+Lumiere starts from a pretrained pixel-space text-to-image model whose architecture the paper does not give. Sizes follow Imagen
+(2205.11487, appendix F), Google's own, with one finer level for 128x128. Captions come as precomputed T5-v1.1-XXL
+states, which `python -m lumiere.embed` writes.
 
 Hardware: a TPU pod; not trained by us. Public weights are the practical start.
 

@@ -1,9 +1,9 @@
-"""Fine-tunes the miniature image network to a style, from a folder with a few captioned pictures (paper, section 4).
+"""Fine-tunes the miniature image network to a style, on a folder with a few captioned images (paper, section 4).
 
-Only image weights are styled; the video layers were trained around the original ones and stay as they are. Sampling then
-takes weights between the two, sample.py --style=runs/t2i_style_tiny --style_strength=0.75.
+Only image weights are tuned; the temporal layers stay as they are. Sampling then interpolates between the original and the tuned
+image weights, with `sample.py --style=runs/t2i_style_tiny --style_strength=0.75`.
 
-python scripts/style_pictures.py --out=pictures                     (or pictures of yours, with captions.csv)
+python scripts/style_pictures.py --out=pictures                     (or images of your own, with captions.csv)
 python train.py --config=configs/t2i_style_tiny.py --workdir=runs/t2i_style_tiny --config.init_from=runs/t2i_tiny --config.data.folder=pictures
 """
 

@@ -1,4 +1,4 @@
-"""Miniature text-to-image: 16x16 pictures of moving shapes, text encoder included. The first stage of `make demo`.
+"""Miniature text-to-image: 16x16 images of moving shapes, with the text encoder. The first stage of `make demo`.
 
 python train.py --config=configs/t2i_tiny.py --workdir=runs/t2i_tiny
 """

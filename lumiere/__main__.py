@@ -1,7 +1,7 @@
 """The open Lumiere: text to video. `python -m lumiere` lists its commands.
 
 python train.py --config=configs/stunet_base.py     trains a stage
-python sample.py --prompt="..."                     makes videos
+python sample.py --prompt="a red circle"            generates videos
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""How the command lines start and fail: one sentence and exit code 1, unless somebody asks for the traceback."""
+"""How command lines start, and how they fail: with one line and exit code 1, unless --traceback asks for more."""
 
 import dataclasses
 import importlib.util
@@ -22,12 +22,12 @@ _TRACEBACK = flags.DEFINE_bool("traceback", False, "Show the whole traceback of 
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-  """One of the things that a program does.
+  """One of the commands of a program.
 
   Attributes:
     about: what it does.
     example: a command line.
-    flags: the flags that are not for all of the program's commands.
+    flags: the flags that not all of the program's commands take.
   """
 
   about: str
@@ -36,9 +36,9 @@ class Command:
 
 
 def run(main: Callable, commands: Mapping[str, Command] | None = None):
-  """Runs `main()` with parsed flags; what the user can mend ends in one line on stderr and exit code 1.
+  """Runs `main()` with parsed flags. Errors that the user can fix are printed as one line on stderr, with exit code 1.
 
-  With `commands` the program's first argument may be one of them, else the first is meant: `main(command)`.
+  With `commands`, the program's first argument may be one of them; by default it is the first. Then `main(command)` runs.
   """
 
   def guarded(argv):
@@ -49,7 +49,7 @@ def run(main: Callable, commands: Mapping[str, Command] | None = None):
       _check_flags(chosen[0], commands)
     if len(argv) > 1:
       known = f", or a command first: {', '.join(commands)}" if commands else ""
-      fail(f"{argv[1]!r} is not understood: every argument is a flag, --name=value{known}")
+      fail(f"unexpected argument {argv[1]!r}: every argument is a flag, --name=value{known}")
     if not flags.FLAGS["verbosity"].present:
       logging.set_verbosity(logging.WARNING)  # Orbax reports each file it reads
     try:
@@ -63,14 +63,14 @@ def run(main: Callable, commands: Mapping[str, Command] | None = None):
 
 
 def _check_flags(command: str, commands: Mapping[str, Command]):
-  """Fails if a flag was given that belongs to other commands only."""
+  """Fails if a flag was given that only other commands take."""
   others = {name for each in commands.values() for name in each.flags} - set(
     commands[command].flags
   )
   for name in sorted(others):
     if flags.FLAGS[name].present:
       takers = ", ".join(other for other, each in commands.items() if name in each.flags)
-      fail(f"--{name} is not a flag of {command!r}; it is one of {takers}")
+      fail(f"--{name} is not a flag of {command!r}, only of {takers}")
 
 
 def _parse(argv, commands=None):

@@ -1,7 +1,7 @@
-"""The schema of an experiment: what a config file may say, each field documented once.
+"""The schema of an experiment: the fields of a config file, each documented once.
 
-`configs/*.py` return plain ConfigDicts; `Experiment.from_config` turns one into frozen dataclasses and rejects, before
-anything is compiled or read, a field that does not exist or a value that cannot be.
+`configs/*.py` return plain ConfigDicts. `Experiment.from_config` turns one into frozen dataclasses and rejects unknown fields
+and invalid values before anything is compiled or read.
 """
 
 import dataclasses
@@ -32,15 +32,15 @@ STAGES = ("t2i", "stunet", "ssr_image", "ssr")
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-  """Where clips come from and what shape they have.
+  """The dataset and the shape of its clips.
 
   Attributes:
     dataset: "moving_shapes", "moving_shapes_endless", which draws every clip anew and keeps none, or "video_folder".
     num_frames: frames of a training clip; 1 for the image stages.
-    resolution: height and width of what the network generates, in pixels.
+    resolution: height and width of the network's output, in pixels.
     fps: frames per second of the clips.
     data_dir: where prepared datasets are kept.
-    embeddings: folder of the captions' states, as `lumiere.embed` writes them; empty for none.
+    embeddings: folder of precomputed caption states, written by `lumiere.embed`; empty for none.
     folder: video_folder: the folder of videos and captions.
     moving_shapes: further settings of that dataset's builder, `MovingShapesConfig`.
     moving_shapes_endless: settings of that world, `EndlessConfig`.
@@ -76,14 +76,14 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TextConfig:
-  """The caption's way into the networks.
+  """How the networks are conditioned on captions.
 
   Attributes:
-    encoder: T5 encoder, trained with the text-to-image stage and frozen afterwards; None where batches bring embeddings.
+    encoder: T5 encoder, trained with the text-to-image stage and frozen afterwards; None if captions come as precomputed states.
     max_length: tokens kept of a caption.
-    words: that are one token each, spelled in bytes otherwise (`lumiere.text.tokenize.ByteTokenizer`).
-    drop_rate: share of training examples that lose their caption, for classifier-free guidance.
-    null: what the network then sees: "zeros", or "empty", the states of the empty caption (DeepFloyd IF, GLIDE).
+    words: texts are split at these, one token each; the rest is spelled in bytes (`lumiere.text.tokenize.ByteTokenizer`).
+    drop_rate: share of training examples whose caption is dropped, for classifier-free guidance.
+    null: what replaces a dropped caption: "zeros", or "empty", the states of the empty caption (DeepFloyd IF, GLIDE).
   """
 
   encoder: T5Config | None = None
@@ -108,11 +108,11 @@ class TextConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DiffusionConfig:
-  """The process and the objective.
+  """The diffusion process and the objective.
 
   Attributes:
     schedule: name and options of `diffusion.schedule.make_schedule`.
-    prediction: what the network gives: "eps", "v" or "x0".
+    prediction: what the network predicts: "eps", "v" or "x0".
     weighting: "uniform" in that space, "min_snr" or "sigmoid".
     min_snr_gamma: gamma of min_snr.
     sigmoid_bias: bias of sigmoid.
@@ -144,7 +144,7 @@ class SuperResolutionConfig:
   Attributes:
     factor: high resolution over low resolution.
     crop: side of the training crops in high-resolution pixels; 0 trains on whole frames.
-    aligned: whether the condition is upsampled with corner pixels aligned, as DeepFloyd IF's is.
+    aligned: whether the condition is upsampled with aligned corners, as DeepFloyd IF does.
   """
 
   factor: int = 4
@@ -161,22 +161,21 @@ class SuperResolutionConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SamplingConfig:
-  """How a trained network is sampled unless sample.py says otherwise.
+  """How a trained network is sampled by default; flags of sample.py override it.
 
   Attributes:
     sampler: "ddpm", "ddim" or "dpm++".
     num_steps: sampler steps.
-    log_snr_shift: added to the levels that the schedule passes, but for the first, pure noise: below 0, more of the steps
-      are spent on noise, where layout and motion are decided.
+    log_snr_shift: added to the noise levels of all steps but the first; below 0, more steps are at high noise.
     guidance_scale: classifier-free guidance weight; 1 is none.
-    guidance_rescale: in [0, 1]: how far guided predictions keep the conditional prediction's spread (Lin et al., 2023).
+    guidance_rescale: in [0, 1]; 1 restores the standard deviation of the conditional prediction (Lin et al., 2023).
     threshold: name and options of `diffusion.thresholding.make_threshold`.
-    variance: of the "ddpm" sampler: the "small" or the "large" one of its two, or "learned", between them as the network's
-      further output channels say. Image stages only: training on videos does not train those channels.
+    variance: of the "ddpm" sampler: "small", "large", or "learned", which interpolates between the two as further output
+      channels of the network say. Image stages only: training on videos does not train those channels.
     window: frames of a MultiDiffusion window; 0 denoises the whole clip at once.
-    stride: frames from one window to the next; consecutive windows share window - stride frames.
+    stride: frames from the start of one window to the next; consecutive windows share window - stride frames.
     window_weights: "uniform" (the paper's mean) or "tapered".
-    windows_per_batch: windows denoised at a time: memory against speed.
+    windows_per_batch: windows denoised at a time; more is faster and takes more memory.
     augmentation_level: super-resolution: noise level of the condition, in [0, 1].
   """
 
@@ -231,9 +230,9 @@ class OptimizerConfig:
     learning_rate: peak learning rate.
     warmup_steps: steps of linear warm-up.
     decay: "constant", or "cosine" down to zero at the last step.
-    clip_norm: gradients are scaled down to this global norm; 0 leaves them.
-    b1: Adam's decay of the mean.
-    b2: Adam's decay of the square.
+    clip_norm: gradients are scaled down to this global norm; 0 is no clipping.
+    b1: Adam's decay rate of the first moment.
+    b2: Adam's decay rate of the second moment.
     weight_decay: decoupled weight decay.
   """
 
@@ -257,7 +256,7 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-  """How the devices share the work; `data` parallelism takes those that these leave.
+  """How the devices share the work; the remaining factor of their number is data parallelism.
 
   Attributes:
     fsdp: devices that share the weights, and examples too.
@@ -279,12 +278,12 @@ class TrainConfig:
   Attributes:
     num_steps: steps of the whole run.
     batch_size: examples a step, over all devices and processes.
-    num_microbatches: parts that a batch is worked through in, one after another: less memory, the same step.
-    frozen_dtype: what frozen weights are kept in: "float32" or "bfloat16".
-    log_snr_shift: added to the noise levels that the schedule draws: below 0, more of training is spent on noise.
-    log_snr_spread: how much farther apart they are, about the level of the schedule's middle; 1 leaves them.
-    averages: lengths of further averages, (0.05, 0.1) for one, that others are found from later (`lumiere.averages`).
-    ema_decay: decay of the averaged weights, ramped up in the first steps.
+    num_microbatches: parts of a batch that are processed one after another: less memory, the same step.
+    frozen_dtype: dtype in which frozen weights are kept: "float32" or "bfloat16".
+    log_snr_shift: added to the noise levels that the schedule draws; below 0, training sees more noise.
+    log_snr_spread: factor of their distances from the level at the middle of the schedule.
+    averages: lengths of further averages, (0.05, 0.1) for one, from which others are found later (`lumiere.averages`).
+    ema_decay: decay of the moving average of the weights, ramped up in the first steps.
     log_every: steps between reports.
     eval_every: steps between evaluations on the held-out split; 0 for none.
     eval_batches: batches of an evaluation.
@@ -292,7 +291,7 @@ class TrainConfig:
     num_samples: clips on a sample sheet.
     checkpoint_every: steps between checkpoints.
     max_checkpoints: checkpoints kept.
-    profile_steps: steps to record a profile of, shortly after the start; 0 for none.
+    profile_steps: number of steps to profile, shortly after the start; 0 for none.
   """
 
   num_steps: int
@@ -313,16 +312,8 @@ class TrainConfig:
   profile_steps: int = 0
 
   def __post_init__(self):
-    for field in (
-      "num_steps",
-      "batch_size",
-      "num_microbatches",
-      "log_every",
-      "eval_batches",
-      "checkpoint_every",
-      "max_checkpoints",
-      "num_samples",
-    ):
+    counts = ("num_steps", "batch_size", "num_microbatches", "log_every", "eval_batches")
+    for field in (*counts, "checkpoint_every", "max_checkpoints", "num_samples"):
       at_least(f"train.{field}", getattr(self, field), 1)
     for field in ("eval_every", "sample_every", "profile_steps"):
       at_least(f"train.{field}", getattr(self, field), 0)
@@ -340,7 +331,7 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-  """One training run, whole: enough to build its network, repeat its training and sample from it.
+  """Everything that defines a training run: enough to build its network, repeat its training and sample from it.
 
   Attributes:
     stage: "t2i", "stunet", "ssr_image" or "ssr" (lumiere/training/stages.py).
@@ -352,12 +343,12 @@ class Experiment:
     sampling: defaults for sampling.
     mesh: how the devices share the work.
     text: captions; None for networks without text.
-    temporal: what inflation adds; needed by the video stages, absent in the image stages.
-    masks: what a conditional stunet is shown of its clips, for temporal.condition_channels=4; None if it sees only noise.
-    super_resolution: needed by the ssr stages, absent in the others.
+    temporal: what inflation adds; required in the video stages, absent in the image stages.
+    masks: masks of the pixels that a conditional stunet is given, with temporal.condition_channels=4; None for other networks.
+    super_resolution: required in the ssr stages, absent in the others.
     init_from: workdir whose weights training starts from; the video stages take their frozen image network from it.
     seed: of weights, noise and data order.
-    dtype: what the network computes in: "float32", "bfloat16" or "auto" (bfloat16 on accelerators).
+    dtype: of the network's computation: "float32", "bfloat16" or "auto" (bfloat16 on accelerators).
   """
 
   stage: str
@@ -422,12 +413,12 @@ class Experiment:
 
   @property
   def is_super_resolution(self) -> bool:
-    """Whether this stage refines a low-resolution condition."""
+    """Whether this stage upsamples a low-resolution condition."""
     return self.stage in ("ssr_image", "ssr")
 
   @property
   def compute_dtype(self):
-    """The dtype that `dtype` stands for on this machine."""
+    """The dtype that `dtype` means on this machine."""
     if self.dtype == "auto":
       return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
     return jnp.dtype(self.dtype).type

@@ -14,15 +14,15 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @contextlib.contextmanager
-def about(path: epath.PathLike, *also: type[Exception]) -> Iterator[None]:
-  """Puts `path` before the message of a ValueError, or of an error of the classes in `also`, which becomes one."""
+def about(path: epath.PathLike, *also: type[Exception], what: str = "") -> Iterator[None]:
+  """Puts `path` and `what` before the message of a ValueError, or of an error of the classes in `also`."""
   try:
     yield
   except (ValueError, *also) as error:
     reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, KeyError):
       reason = f"{reason} is missing"
-    raise ValueError(f"{path}: {reason}") from error
+    raise ValueError(f"{path}: {what}{reason}") from error
 
 
 def check_fetched(path: epath.PathLike):
@@ -62,8 +62,9 @@ def read_json(path: epath.PathLike) -> dict[str, Any]:
     raise ValueError(f"{name} is no number of JSON")
 
   content = read_bytes(path)
-  with about(path, RecursionError):
+  with about(path, RecursionError, what="it is damaged or no JSON: "):
     content = json.loads(content, parse_constant=refuse)
+  with about(path):
     if not isinstance(content, dict):
       raise ValueError(f"an object, {{...}}, is expected, not {_KINDS[type(content)]}")
   return content

@@ -1,17 +1,17 @@
-"""Which pixels of a clip are known: 1 where they are, 0 where they are to be made (the paper's polarity, section 4).
+"""Masks of known pixels: 1 where a pixel is given, 0 where it is generated (as in the paper, section 4).
 
-Training draws a mask for each example, of a kind that the config gives a share to:
+Training draws a mask for each example. The config gives the shares of the kinds:
 
     none             nothing is known: plain text-to-video
     first_frame      image-to-video
     first_and_last   two keyframes
     any_frames       each frame with a probability drawn from U(0, 1)
-    box, tube        all but a rectangle that rests, or moves evenly, through the clip: inpainting
-    hole             all but a resting rectangle in a run of frames
-    border           the inside of a resting rectangle: outpainting
-    still_region     the first frame, and all but a resting rectangle: cinemagraphs
+    box, tube        all but a rectangle that stays in place, or moves at constant speed: inpainting
+    hole             all but a fixed rectangle during some frames
+    border           the inside of a fixed rectangle: outpainting
+    still_region     the first frame, and all but a fixed rectangle: cinemagraphs
 
-A network is shown the known pixels with the mask behind them, [b t h w 4] (`shown`).
+The network's input is the known pixels and the mask, [b t h w 4] (`shown`).
 """
 
 import dataclasses
@@ -23,18 +23,18 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from scipy import ndimage
 
-# Channels that a network takes for known pixels and their mask.
+# Input channels for known pixels and their mask.
 CHANNELS = 4
-# Sides of the rectangles, as shares of the frame's.
+# Range of the rectangles' sides, relative to the frame's.
 SIDES = (0.3, 0.8)
 
 
 @dataclasses.dataclass(frozen=True)
 class MaskConfig:
-  """What a conditional network is shown in training.
+  """The masks that a conditional network is trained on.
 
   Attributes:
-    shares: relative frequency of each kind, see the head of this file; kinds that are left out do not occur.
+    shares: relative frequency of each kind (see the module docstring); kinds that are left out do not occur.
   """
 
   shares: Mapping[str, float | int]
@@ -51,7 +51,7 @@ class MaskConfig:
 def shown(
   video: Float[ArrayLike, "b t h w 3"], mask: Float[ArrayLike, "b t h w 1"]
 ) -> Float[Array, "b t h w 4"]:
-  """What a network sees of a clip: its known pixels, zero elsewhere, and the mask."""
+  """The network's view of a clip: its known pixels, zero elsewhere, and the mask."""
   mask = jnp.asarray(mask)
   return jnp.concatenate([video * mask, mask], axis=-1)
 
@@ -59,7 +59,7 @@ def shown(
 def draw_masks(
   config: MaskConfig, key: PRNGKeyArray, shape: tuple[int, ...]
 ) -> Float[Array, "b t h w 1"]:
-  """Masks for a batch of clips [b t h w ...], each of its own kind and with its own rectangle."""
+  """Masks for a batch of clips of shape [b t h w ...]; kind and rectangle are drawn for each clip."""
   b, t, h, w = shape[:4]
   kind_key, key = jax.random.split(key)
   shares = jnp.array(list(config.shares.values()), jnp.float32)
@@ -88,7 +88,7 @@ def _any_frames(key, t, h, w):
 
 
 def _rectangle(key, t, h, w, moves: bool):
-  """True inside a rectangle of random size, at a random place, or on its way between two."""
+  """True inside a rectangle of random size at a random place, or moving from one place to another."""
   size_key, begin_key, end_key = jax.random.split(key, 3)
   sides = jax.random.uniform(size_key, (2,), minval=SIDES[0], maxval=SIDES[1])
   begin = jax.random.uniform(begin_key, (2,)) * (1 - sides)
@@ -128,7 +128,7 @@ KINDS: Mapping[str, Callable] = {
 
 
 def reduce(mask: Float[np.ndarray, "*b h w"], size: int) -> Float[np.ndarray, "*b size size"]:
-  """A mask for smaller frames: a pixel is known as far as the least known of those that it covers.
+  """A mask for smaller frames: each pixel is the minimum over the pixels that it covers.
 
   Raises:
     ValueError: if the new side does not divide the old ones.
@@ -141,9 +141,9 @@ def reduce(mask: Float[np.ndarray, "*b h w"], size: int) -> Float[np.ndarray, "*
 
 
 def soften(mask: Float[np.ndarray, "*b h w"], pixels: int) -> Float[np.ndarray, "*b h w"]:
-  """Known pixels near unknown ones become partly known: from 0 at the border up to 1 after so many pixels.
+  """Fades the mask of known pixels towards unknown ones, from 0 at the border to 1 after so many pixels.
 
-  What stays 1 is returned exactly; between, the given picture fades into what is made.
+  Pixels that stay 1 are kept exactly; in between, the given frames blend into the generated ones.
   """
   if pixels < 0:
     raise ValueError(f"soft_edge={pixels} must be 0 pixels or more")

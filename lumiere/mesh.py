@@ -1,6 +1,6 @@
-"""The device mesh of a run, and how batches, weights and state are put on it.
+"""The device mesh of a run, and how batches, weights and state are placed on it.
 
-What is split over which axis is said in one table, `stunet.layout.RULES`.
+One table says what is split over which axis: `stunet.layout.RULES`.
 """
 
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ AnyMesh = Mesh | AbstractMesh  # an abstract one is enough for shapes
 
 
 def make_mesh(config: MeshConfig = MeshConfig(), devices=None) -> Mesh:  # noqa: B008  (frozen)
-  """A mesh with the axes `data`, `fsdp` and `frames`; `data` takes the devices that the others leave.
+  """A mesh with the axes `data`, `fsdp` and `frames`; `data` gets the remaining factor of the device count.
 
   Raises:
-    ValueError: if the devices cannot be shared out like that.
+    ValueError: if `fsdp` x `frames` does not divide the number of devices.
   """
   devices = jax.devices() if devices is None else devices
   parts = config.fsdp * config.frames
@@ -59,7 +59,7 @@ def check_divides(experiment: Experiment, mesh: AnyMesh):
 
 
 def check_fits(experiment: Experiment, mesh: Mesh):
-  """`check_divides`, and raises ValueError unless each clip lies within one process, which loads whole clips."""
+  """`check_divides`; also raises ValueError unless each clip lies within one process, as processes load whole clips."""
   check_divides(experiment, mesh)
   frames = mesh.shape[layout.FRAMES]
   clips = mesh.devices.reshape(-1, frames)
@@ -70,7 +70,7 @@ def check_fits(experiment: Experiment, mesh: Mesh):
 
 
 def weight_sharding(leaf, mesh: AnyMesh) -> NamedSharding:
-  """How a weight, its average or a statistic of it lies on the mesh."""
+  """The sharding of a weight, its average or an optimizer statistic of it."""
   return NamedSharding(mesh, layout.weight_spec(leaf.shape, mesh.shape[layout.FSDP]))
 
 
@@ -80,7 +80,7 @@ def weight_shardings(tree, mesh: AnyMesh):
 
 
 def abstract(tree, mesh: AnyMesh):
-  """Shapes and dtypes of the leaves with the places where they belong: a target to restore into."""
+  """Shapes, dtypes and shardings of the leaves: a target to restore into."""
   return jax.tree.map(
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=weight_sharding(leaf, mesh)),
     tree,
@@ -88,13 +88,13 @@ def abstract(tree, mesh: AnyMesh):
 
 
 def batch_sharding(name: str, mesh: AnyMesh) -> NamedSharding:
-  """Of one entry of a batch: examples over `data` and `fsdp`, a video's frames over `frames`."""
+  """The sharding of one entry of a batch: examples over `data` and `fsdp`, a video's frames over `frames`."""
   names = ("examples", "frames") if name == "video" else ("examples",)
   return NamedSharding(mesh, layout.spec(*names))
 
 
 def shard_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
-  """This process's part of a batch -> global arrays."""
+  """Global arrays from this process's part of a batch."""
   return {
     name: jax.make_array_from_process_local_data(batch_sharding(name, mesh), np.asarray(x))
     for name, x in batch.items()

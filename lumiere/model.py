@@ -1,12 +1,12 @@
-"""The model of a stage, a network with its text encoder, and the edge where it becomes a denoiser.
+"""The model of a stage: a network with its text encoder, and its conversion to a denoiser.
 
-Conditioning is a dict that every wrapper of a denoiser passes on:
+The conditioning is a dict that every wrapper of a denoiser passes on:
 
     text [b l d], text_mask [b l]      caption states and which of them are tokens (networks with text)
-    null_text, null_text_mask          what takes their place without a caption; zeros if left out
+    null_text, null_text_mask          their replacement where the caption is dropped; zeros by default
     low_res [b (t) h w c]              the upsampled, augmented condition (super-resolution)
     augmentation_level [b]             its noise level, in [0, 1] (super-resolution)
-    known [b t h w 4]                  known pixels and their mask (conditional video networks; nothing is known without)
+    known [b t h w 4]                  known pixels and their mask (conditional video networks; by default nothing is known)
 """
 
 import functools
@@ -32,14 +32,14 @@ Denoiser = Callable[[Array, Array, Conditioning], Array]
 
 
 class Model(nnx.Module):
-  """What a checkpoint holds: the network of a stage, and its text encoder or None."""
+  """The contents of a checkpoint: the network of a stage, and its text encoder or None."""
 
   def __init__(self, network: nnx.Module, text_encoder: T5Encoder | None):
     self.network = network
     self.text_encoder = text_encoder
 
   def encode_text(self, batch: Mapping[str, Array]) -> dict[str, Array]:
-    """Caption states of a batch: precomputed ones if it brings them, else its tokens', else none."""
+    """Caption states of a batch: precomputed ones if it has them, else those of its tokens, else none."""
     if "text" in batch:
       return {name: batch[name] for name in TEXT_KEYS if name in batch}
     if self.text_encoder is None or "tokens" not in batch:
@@ -50,8 +50,8 @@ class Model(nnx.Module):
   def denoiser(self, schedule, variance: bool = False) -> Denoiser:
     """The network as a denoiser `(z, log_snr, conditioning) -> prediction` under `schedule`.
 
-    The network's own convention is met here and nowhere else: a timestep in [0, 1000], and further output channels
-    (a learned variance) that are left out unless `variance` asks for them.
+    Only this function knows the network's own conventions: a timestep in [0, 1000], and further output channels (a learned
+    variance), which are dropped unless `variance` is true.
     """
 
     def denoise(z, log_snr, conditioning):
@@ -68,7 +68,7 @@ class Model(nnx.Module):
     return denoise
 
   def _with_known(self, z, conditioning: Conditioning):
-    """z with what a conditional network takes behind it."""
+    """z with the further channels of a conditional network."""
     channels = self.network.temporal.condition_channels if isinstance(self.network, STUNet) else 0
     if not channels:
       return z
@@ -77,23 +77,23 @@ class Model(nnx.Module):
 
 
 def build_model(experiment: Experiment, rngs: nnx.Rngs) -> Model:
-  """The model that `experiment` describes, freshly initialised; in video stages all but the inflation is Frozen."""
+  """The model of an experiment, freshly initialised; in video stages everything but the inflation is `Frozen`."""
   return _build(*_what_is_built(experiment), rngs)
 
 
 def abstract_model(
   experiment: Experiment,
 ) -> tuple[Callable[[weights.Weights, weights.Weights], Model], weights.Weights, weights.Weights]:
-  """`weights.split` of the model that `experiment` describes, with shapes in place of weights.
+  """`weights.split` of the model of an experiment, with shapes in place of weights.
 
-  Made once for all experiments with the same networks: a large one takes seconds.
+  Cached for all experiments with the same networks, as a large one takes seconds.
   """
   # Which levels are rematerialised makes no other network, but other functions.
   return _abstract(experiment.model.remat_levels, *_what_is_built(experiment))
 
 
 def _what_is_built(experiment: Experiment) -> tuple:
-  """The part of an experiment that its model depends on."""
+  """The parts of an experiment that its model depends on."""
   return (
     experiment.model,
     experiment.temporal if experiment.is_video else None,
@@ -126,7 +126,7 @@ def _abstract(remat_levels: tuple[int, ...], *what):
 
 
 def image_prefixes(experiment: Experiment) -> dict[tuple[str, ...], tuple[str, ...]]:
-  """Where the weights of an image stage lie in the video stage that inflates it: {prefix there: prefix here}."""
+  """Where a video stage keeps the weights of its image stage: {prefix in the image stage: prefix in the video stage}."""
   inner = ("network", "unet") if experiment.is_super_resolution else ("network",)
   prefixes = {inner: (*inner, "image")}
   if experiment.text and experiment.text.encoder:
@@ -135,9 +135,9 @@ def image_prefixes(experiment: Experiment) -> dict[tuple[str, ...], tuple[str, .
 
 
 def drop_text(conditioning: Conditioning, dropped: Bool[Array, " b"]) -> dict[str, Array]:
-  """Takes the caption from the examples where `dropped`.
+  """Drops the captions of the examples where `dropped` is true.
 
-  Its place is taken by `null_text`, or else by zeros (Imagen section 2.2), one of them visible.
+  `null_text` replaces them, or else zeros (Imagen section 2.2), of which one state is unmasked.
   """
   if "text" not in conditioning:
     return dict(conditioning)
@@ -157,7 +157,7 @@ def drop_text(conditioning: Conditioning, dropped: Bool[Array, " b"]) -> dict[st
 
 
 def unconditional(conditioning: Conditioning) -> dict[str, Array]:
-  """The conditioning with no caption anywhere: what classifier-free guidance moves away from."""
+  """The conditioning without captions, for the unconditional half of classifier-free guidance."""
   if "text" not in conditioning:
     return dict(conditioning)
   return drop_text(conditioning, jnp.ones(len(conditioning["text"]), bool))

@@ -1,12 +1,11 @@
-"""What a config costs on a TPU slice that is not at hand: does it fit, how fast is it, how many chip-hours.
+"""Estimates what a config costs on a TPU slice, without one: memory, time of a step, chip-hours.
 
 python -m lumiere.plan --config=configs/stunet_base.py --topology=v5p:4x4x4
 
-compiles the very step that `train.py` runs, with the TPU compiler and for that slice (package libtpu; no TPU is needed), and
-reports what the compiler says of it. `--step=sample` plans a step of the sampler instead. `--cost=abstract` asks no
-compiler: it counts from shapes alone, in seconds, and says how far off such counts were where the compiler was asked too
-(`--record` keeps what it says in `docs/plans`), and does so for GPUs too, `--topology=h100:8`. The mesh is the config's,
-`--config.mesh.fsdp=64`.
+compiles the training step for that slice with the TPU compiler (package libtpu; no TPU is needed) and reports what the compiler
+says of it. `--step=sample` plans a step of the sampler instead. `--cost=abstract` counts from shapes alone, in seconds and also
+for GPUs (`--topology=h100:8`), and reports the error of such counts on recorded plans (`--record` keeps them in `docs/plans`).
+The mesh is that of the config, for example `--config.mesh.fsdp=64`.
 """
 
 from absl import flags
@@ -43,18 +42,20 @@ def main():
   print(plan.report(num_steps))
   if values.record:
     if values.cost != "compiled" or not plan.seconds:
-      raise ValueError("--record keeps plans that were compiled to the end: this one was not")
+      raise ValueError("--record keeps only plans that were compiled: this one was not")
     estimated = planning.make_plan(experiment, values.topology, False, **sampled).figures
     print("recorded in", records.write(values.records, settings, plan.figures, estimated))
 
 
 if __name__ == "__main__":
   config_flags.DEFINE_config_file("config", None, "The experiment to plan.")
-  flags.DEFINE_string("topology", "v5p:4x4x4", "The slice: kind and shape.")
+  flags.DEFINE_string("topology", "v5p:4x4x4", "Kind and shape of the slice.")
   flags.DEFINE_enum("step", "train", ["train", "sample"], "Which step.")
-  flags.DEFINE_integer("clips", None, "--step=sample: clips at a time; default: one a `frames`.")
-  flags.DEFINE_integer("num_frames", 0, "--step=sample: of a clip; default: as trained.")
-  flags.DEFINE_enum("cost", "compiled", ["compiled", "abstract"], "Ask the compiler, or count.")
-  flags.DEFINE_string("records", "docs/plans", "Folder of plans that were compiled.")
-  flags.DEFINE_bool("record", False, "Keep this plan there.")
+  flags.DEFINE_integer(
+    "clips", None, "--step=sample: clips at a time; default: one per `frames` group."
+  )
+  flags.DEFINE_integer("num_frames", 0, "--step=sample: frames of a clip; default: as trained.")
+  flags.DEFINE_enum("cost", "compiled", ["compiled", "abstract"], "Compile, or count from shapes.")
+  flags.DEFINE_string("records", "docs/plans", "Folder with records of compiled plans.")
+  flags.DEFINE_bool("record", False, "Add this plan to the records.")
   cli.run(main)

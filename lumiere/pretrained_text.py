@@ -1,11 +1,11 @@
 """Pretrained text encoders, as `lumiere.convert` writes them.
 
-A folder holds all that captions need:
+A folder holds everything that captions need:
 
     config.json     kind ("t5" or "glide") and sizes
     weights/        Orbax
     checksums/      of the weights
-    spiece.model    T5's pieces; ByT5 has none, its tokens are bytes
+    spiece.model    T5's SentencePiece model; ByT5 has none, its tokens are bytes
     *.gz            GLIDE's BPE
 """
 
@@ -78,9 +78,10 @@ class TextEncoder:
     try:
       params = trees.restore(folder, target)
     except trees.CheckpointError:
-      for path in (folder / "weights").glob("**/*"):
-        if path.is_file():
-          files.check_fetched(path)
+      for pattern in ("*", "*/*"):
+        for path in (folder / "weights").glob(pattern):
+          if path.is_file():
+            files.check_fetched(path)
       raise
     return cls(config, tokenizer, params, dtype.type, mesh, checksum)
 
@@ -121,16 +122,11 @@ def load_config(folder: epath.Path) -> Config:
       f"{folder} holds no text encoder: lumiere.convert makes one from a T5 folder or a GLIDE file"
     )
   sizes = files.read_json(path)
-  with files.about(path, TypeError):
+  with files.about(path):
     kind = sizes.pop("kind", None)
     fields.one_of("kind", kind, tuple(KINDS))
     cls, _ = KINDS[kind]
-    for field in dataclasses.fields(cls):
-      if field.name in sizes and type(sizes[field.name]) is not field.type:
-        raise ValueError(
-          f"{field.name}={sizes[field.name]!r} must be of type {field.type.__name__}"
-        )
-    return cls(**sizes)
+    return fields.from_mapping(cls, sizes, "encoder")
 
 
 def checksum_of(folder: epath.PathLike) -> str:

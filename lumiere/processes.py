@@ -15,17 +15,17 @@ def define_flags():
   flags.DEFINE_bool(
     "distributed",
     False,
-    "This is one of several processes; on a TPU slice JAX finds the others by itself.",
+    "This process is one of several; on a TPU slice JAX finds the others by itself.",
   )
   flags.DEFINE_string(
     "coordinator_address", None, "HOST:PORT of process 0, where JAX cannot find it by itself."
   )
-  flags.DEFINE_integer("num_processes", None, "How many there are; with --coordinator_address.")
-  flags.DEFINE_integer("process_id", None, "Which one this is, from 0; with --coordinator_address.")
+  flags.DEFINE_integer("num_processes", None, "Number of processes; with --coordinator_address.")
+  flags.DEFINE_integer("process_id", None, "This process, from 0; with --coordinator_address.")
 
 
 def initialize(values: flags.FlagValues = flags.FLAGS):
-  """Joins the other processes, before anything else asks JAX for devices.
+  """Connects to the other processes. Call it before JAX is asked for devices.
 
   Raises:
     ValueError: if only some of the flags that belong together are given.
@@ -42,13 +42,13 @@ def initialize(values: flags.FlagValues = flags.FLAGS):
 
 
 def is_first() -> bool:
-  """Whether this process is the one that writes what is written once."""
+  """Whether this is the process that writes files of which there is one per run."""
   return jax.process_index() == 0
 
 
 @contextlib.contextmanager
 def first_goes_ahead(what: str):
-  """The first process runs the block alone, then all others do: for what it leaves on a shared disk."""
+  """The first process runs the block before all others, for example to prepare files on a shared disk."""
   if jax.process_count() > 1 and not is_first():
     multihost_utils.sync_global_devices(what)
   yield
@@ -70,5 +70,5 @@ def anywhere(value: bool) -> bool:
 
 
 def whole(tree):
-  """Global arrays as numpy arrays, all of them in every process."""
+  """Global arrays as whole NumPy arrays in every process."""
   return multihost_utils.process_allgather(tree, tiled=True)

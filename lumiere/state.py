@@ -1,4 +1,4 @@
-"""What training carries from step to step, as one plain pytree. Frozen weights and random keys are not part of it."""
+"""The training state, one plain pytree. Frozen weights and random keys are not part of it."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ from lumiere.weights import Weights
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass
 class TrainState:
-  """The trainable weights and what goes with them.
+  """The trainable weights, their average and the optimizer state.
 
   Attributes:
-    step: steps taken, an int32 scalar (trees of shardings and the like have the same form, hence no type).
+    step: number of steps taken, an int32 scalar. (Untyped, as trees of shardings and shapes have the same form.)
     params: trainable weights.
-    ema: their exponential moving average: what is sampled from.
+    ema: their exponential moving average, which sampling uses.
     opt_state: optimizer state.
     averages: further averages, by their length, that others are found from (`lumiere.averages`).
   """
@@ -34,8 +34,8 @@ class TrainState:
 def init_state(
   params: Weights, optimizer: optax.GradientTransformation, lengths: Sequence[float] = ()
 ) -> TrainState:
-  """The state before the first step. Weights are loaded before this, so that the average starts from them."""
-  # Averages need buffers of their own: the step donates all of them.
+  """The state before the first step. Load weights before, so that the averages start from them."""
+  # Averages need buffers of their own, as the step donates all of them.
   copied = lambda: jax.tree.map(jnp.copy, params)
   averages = {f"{length:g}": copied() for length in lengths}
   return TrainState(jnp.zeros((), jnp.int32), params, copied(), optimizer.init(params), averages)

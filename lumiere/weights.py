@@ -1,7 +1,7 @@
-"""Weights as plain nested dicts of arrays, and how they go into a model: loudly.
+"""Weights as plain nested dicts of arrays, and how they are loaded into a model.
 
-A model is built once and split. Everything afterwards (optimizer, average, checkpoints, jitted functions) sees two dicts
-with string keys, the trainable and the frozen weights, and gets a model back from them where it needs to call one.
+A model is built once and split. Everything afterwards (optimizer, average, checkpoints, jitted functions) works on two dicts
+with string keys, the trainable and the frozen weights, and rebuilds the model from them where it has to be called.
 """
 
 import dataclasses
@@ -18,11 +18,11 @@ Weights = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Deferred:
-  """A weight that is not in memory yet: a checkpoint is written from such leaves one at a time.
+  """A weight that is not in memory yet. Checkpoints write such leaves one at a time.
 
   Attributes:
     shape: its shape.
-    read: gives it.
+    read: returns it.
   """
 
   shape: tuple[int, ...]
@@ -30,7 +30,7 @@ class Deferred:
 
 
 def split(model: nnx.Module) -> tuple[Callable[[Weights, Weights], nnx.Module], Weights, Weights]:
-  """Takes a model apart.
+  """Splits a model into its structure and its weights.
 
   Returns:
     (rebuild, params, frozen): the `nnx.Param` leaves, all other leaves, and `rebuild(params, frozen) -> model`.
@@ -58,12 +58,12 @@ def merge(
 
   Args:
     initialised: the model's weights.
-    loaded: what takes their place.
-    prefix: where it goes.
-    may_be_new: a part of the model that stays as it is initialised if `loaded` lacks it; None if nothing may.
+    loaded: the weights that replace them.
+    prefix: the part of the model that is replaced.
+    may_be_new: a part of the model that keeps its initial weights if `loaded` lacks them; None for no such part.
 
   Raises:
-    ValueError: names leaves that are missing from `loaded`, unknown to the model, or of another shape.
+    ValueError: if leaves are missing from `loaded`, unknown to the model, or have another shape; names them.
   """
   target = traverse_util.flatten_dict(initialised)
   source = {prefix + path: leaf for path, leaf in traverse_util.flatten_dict(loaded).items()}
@@ -119,10 +119,9 @@ def _fill(template: nnx.State, tree: Weights) -> nnx.State:
 
 
 class Seeds(nnx.Rngs):
-  """`nnx.Rngs` for building a model under a trace: the place in the stream is a Python number.
+  """`nnx.Rngs` for building a model under a trace, with a Python number as the counter.
 
-  A counter that is itself traced makes Flax look up where it came from at every use, which takes time quadratic in the
-  size of the model.
+  With a traced counter Flax looks up its origin at every use, which takes time quadratic in the size of the model.
   """
 
   def __init__(self, seed: int):

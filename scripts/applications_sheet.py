@@ -1,4 +1,4 @@
-"""Draws a contact sheet with a row for each application, all of one checkpoint.
+"""Draws a contact sheet with a row for each application, all from one checkpoint.
 
 python scripts/applications_sheet.py --workdir=runs/stunet_masked_tiny --ssr_workdir=runs/ssr_tiny --style=runs/t2i_style_tiny
 """
@@ -47,14 +47,14 @@ def make_rows(cascade, style) -> dict[str, np.ndarray]:
     count: "a magenta circle bounces slowly on black",
   }
   return {
-    f"text to video: {prompt}": cascade.generate([prompt]),
-    "image to video: the first frame is given": cascade.animate([prompt], [clip[0]]),
+    f"text-to-video: {prompt}": cascade.generate([prompt]),
+    "image-to-video: the first frame is given": cascade.animate([prompt], [clip[0]]),
     "first and last frame are given": cascade.animate([prompt], [clip[0], clip[-1]], at=(0, -1)),
     "cinemagraph: only the left half moves": cascade.animate([prompt], [clip[0]], moving=half),
-    "inpainting: given, gray is to be made": hidden[None],
-    "inpainting: made": cascade.fill([prompt], clip, hole),
-    "outpainting: above and below are made": cascade.fill([prompt], clip, around),
-    f"video to video, strength 0.7: {other}": cascade.edit([other], clip, strength=0.7),
+    "inpainting: the input, gray where it is hidden": hidden[None],
+    "inpainting: the result": cascade.fill([prompt], clip, hole),
+    "outpainting: above and below are generated": cascade.fill([prompt], clip, around),
+    f"video-to-video, strength 0.7: {other}": cascade.edit([other], clip, strength=0.7),
     "style, strength 0.75": style.generate([prompt]),
     "twice as long, two prompts: a cyan square, then a magenta circle": cascade.extend(
       [two], 2 * count
@@ -66,5 +66,5 @@ if __name__ == "__main__":
   flags.DEFINE_string("workdir", "runs/stunet_masked_tiny", "Workdir of a conditional base.")
   flags.DEFINE_string("ssr_workdir", "runs/ssr_tiny", "Workdir of the ssr run.")
   flags.DEFINE_string("style", "runs/t2i_style_tiny", "Workdir of a style.")
-  flags.DEFINE_string("out", "out", "Where applications.png goes.")
+  flags.DEFINE_string("out", "out", "Folder for applications.png.")
   cli.run(main)

@@ -1,8 +1,8 @@
-"""The whole path in miniature: makes the data, trains every stage, writes videos, judges them.
+"""Everything in miniature: prepares the data, trains every stage, generates videos and scores them.
 
 python scripts/demo.py [--out=out/demo]
 
-A training that is finished is not done again: a second run goes on where the first one stopped.
+Training runs that are finished are not repeated: a second call continues where the first one stopped.
 """
 
 import dataclasses
@@ -41,8 +41,8 @@ class Stage:
   after: Sequence[str] = ()
 
 
-# config: (run that it starts from, steps). As many as a quarter of an hour allows for; by themselves some configs train
-# longer, and the conditional base, which is the only one here, starts from the unconditional one.
+# config: (run that it starts from, steps): as many steps as a quarter of an hour allows. Some of the configs train longer by
+# themselves, and their conditional base starts from an unconditional one.
 TRAININGS = {
   "t2i_tiny": (None, 650),
   "ssr_image_tiny": (None, 350),
@@ -61,7 +61,7 @@ PROMPTS = (
 
 
 def main():
-  """Runs the stages and prints what each took."""
+  """Runs the stages and prints their time and memory."""
   out, runs = pathlib.Path(flags.FLAGS.out), pathlib.Path(flags.FLAGS.runs)
   out.mkdir(parents=True, exist_ok=True)
   begun = time.perf_counter()
@@ -78,7 +78,7 @@ def main():
 
 
 def make_stages(runs: pathlib.Path, out: pathlib.Path) -> dict[str, Stage]:
-  """All programs, by name, in the order of their importance."""
+  """All programs by name, in order of priority."""
   stages = {}
   for name, (parent, num_steps) in TRAININGS.items():
     command = ["train.py", f"--config=configs/{name}.py", f"--workdir={runs / name}"]
@@ -113,7 +113,7 @@ def overrides(name: str) -> list[str]:
 
 
 def prepare(out: pathlib.Path):
-  """Draws the dataset that all trainings share, and the pictures of the style."""
+  """Prepares the dataset that all training runs share, and the images of the style."""
   from lumiere.data import sources
   from lumiere.experiment import Experiment
 
@@ -130,7 +130,7 @@ def prepare(out: pathlib.Path):
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """A stage that has ended: how long it took, and the most memory that it held; None where it was not told apart."""
+  """Time and peak memory of a finished stage; memory is None where it was not measured."""
 
   stage: str
   seconds: float
@@ -142,15 +142,15 @@ class Row:
 
 
 def run_all(stages: Mapping[str, Stage], at_a_time: int) -> list[Row]:
-  """Runs programs, each after those that it needs, so many at a time.
+  """Runs programs, each after those that it needs, up to `at_a_time` at once.
 
-  Steps of networks this small hardly gain from a second core, so each program has its share of the cores for itself.
+  Steps of networks this small hardly gain from a second core, so each program gets its own share of the cores.
 
   Returns:
-    a row for each, as they ended.
+    a row per program, in the order in which they finished.
 
   Raises:
-    RuntimeError: if one fails; the others are ended first.
+    RuntimeError: if one fails; the others are stopped first.
   """
   order = graphlib.TopologicalSorter({name: stage.after for name, stage in stages.items()})
   order.prepare()
@@ -174,13 +174,13 @@ def run_all(stages: Mapping[str, Stage], at_a_time: int) -> list[Row]:
 
 
 def run(name: str, command: Sequence[str], cores: int, processes: list[subprocess.Popen]) -> Row:
-  """Runs a program, which joins `processes`, to its end; each line of its output is printed after its name."""
+  """Runs a program to its end and prefixes its output with its name; adds its process to `processes`."""
   print(f"== {name}: python {' '.join(command)}", flush=True)
   begun = time.perf_counter()
   with subprocess.Popen(
     [sys.executable, *command],
     cwd=ROOT,
-    # NPROC is how many threads XLA computes with. Progress bars are for one program at a time.
+    # NPROC is XLA's number of threads. Progress bars would mix, as several programs run at once.
     env=os.environ | {"NPROC": str(cores), "TQDM_DISABLE": "1"},
     text=True,
     stdout=subprocess.PIPE,
@@ -199,12 +199,12 @@ def run(name: str, command: Sequence[str], cores: int, processes: list[subproces
 
 
 if __name__ == "__main__":
-  flags.DEFINE_string("out", "out/demo", "Where videos, pictures and the report go.")
-  flags.DEFINE_string("runs", "runs", "Where the trainings go.")
+  flags.DEFINE_string("out", "out/demo", "Folder for videos, images and the report.")
+  flags.DEFINE_string("runs", "runs", "Folder for the training runs.")
   # The configs hold out 256.
   flags.DEFINE_integer("num_judged", 64, "Held-out captions to judge by.", 1, 256)
   flags.DEFINE_integer(
-    "num_refined", 16, "How many of their videos are refined and judged again.", 1
+    "num_refined", 16, "Number of their videos that are upsampled and judged again.", 1
   )
   flags.DEFINE_integer(
     "programs_at_a_time", 2, "Each has its share of the cores; 1 for an accelerator.", 1

@@ -1,4 +1,4 @@
-"""Draws a few captioned pictures in a style: moving shapes before a sunset. What configs/t2i_style_tiny.py is tuned on.
+"""Draws captioned images in a style, moving shapes before a sunset: the data of configs/t2i_style_tiny.py.
 
 python scripts/style_pictures.py --out=pictures
 """
@@ -19,12 +19,12 @@ SKY = ((70, 20, 110), (255, 130, 40))  # from top to bottom
 
 
 def main():
-  """Draws `--count` pictures and writes their captions."""
+  """Draws `--count` images and writes their captions."""
   draw(pathlib.Path(flags.FLAGS.out), flags.FLAGS.count)
 
 
 def draw(folder: pathlib.Path, count: int = 24, size: int = 64, seed: int = 11):
-  """Pictures and captions.csv; raises ValueError if `count` is less than 2."""
+  """Writes images and captions.csv; raises ValueError if `count` is less than 2."""
   from lumiere.data import frames
   from lumiere.data.moving_shapes import random_scene, render
   from lumiere.data.moving_shapes.captions import write_caption
@@ -56,5 +56,5 @@ def draw(folder: pathlib.Path, count: int = 24, size: int = 64, seed: int = 11):
 
 if __name__ == "__main__":
   flags.DEFINE_string("out", "pictures", "Folder to write to.")
-  flags.DEFINE_integer("count", 24, "Pictures.")
+  flags.DEFINE_integer("count", 24, "Number of images.")
   cli.run(main)

@@ -47,7 +47,7 @@ IMPORTED = {
 def test_a_config_is_an_experiment_and_its_model_builds(name, capsys, tmp_path):
   config = importlib.import_module(f"configs.{name}").get_config()
   if name in IMPORTED:
-    with pytest.raises(ValueError, match="config.model: missing"):
+    with pytest.raises(ValueError, match="config.model is missing"):
       checkpoints.read_experiment(config)
     config.init_from = str(tmp_path)
     checkpoints.save_imported(tmp_path, IMPORTED[name], {"nothing": np.zeros(1)})

@@ -12,6 +12,8 @@ from absl import app, flags
 
 from lumiere import __main__ as commands
 from lumiere import cli
+from lumiere.sampling import outputs
+from scripts import demo
 from tests import command_line, documentation
 from tests.documentation import PAGES, ROOT
 
@@ -19,13 +21,13 @@ PACKAGES = ("stunet", "ssr", "multidiffusion", "diffusion", "lumiere")
 PARTS = (*PACKAGES, "configs", "docs", "tests", "scripts", "benchmarks", "notebooks", ".ci")
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg")
+PROGRAMS = ("train.py", "sample.py", "scripts/*.py", "benchmarks/*.py", "lumiere/**/*.py")
 SCRIPTS = sorted(
-  [
-    *(ROOT / name for name in ("train.py", "sample.py")),
-    *ROOT.glob("scripts/*.py"),
-    *ROOT.glob("benchmarks/*.py"),
-    *(path for path in ROOT.glob("lumiere/**/*.py") if "cli.run(" in path.read_text()),
-  ]
+  path
+  for pattern in PROGRAMS
+  for path in ROOT.glob(pattern)
+  if 'if __name__ == "__main__":' in path.read_text()
+  and path.parent.name + path.stem != "lumiere__main__"
 )
 CONFIGS = sorted(set(ROOT.glob("configs/*.py")) - {ROOT / "configs" / "common.py"})
 named = lambda path: str(path.relative_to(ROOT))
@@ -86,7 +88,7 @@ def problem(monkeypatch, capsys):
         if f"\n  {action})" not in (ROOT / script).read_text():
           return f"{script} has no {action}"
         return of_program("train.py", "--distributed", *arguments) if action == "train" else None
-      case [".", ".venv/bin/activate"] | ["gcloud", *_] | [".ci/run"]:
+      case [".", ".venv/bin/activate"] | [".venv/bin/python"] | ["gcloud", *_] | [".ci/run"]:
         return None
       case other:
         return f"{other[0]} is no command that this test knows"
@@ -210,6 +212,16 @@ def test_what_a_newcomer_looks_for_is_where_the_table_says():
     assert paths and documentation.spans(names)
     for name in documentation.spans(names):
       assert re.search(rf"\b(def |class |\.){name}\b", source), f"{name} is not in {files}"
+
+
+def test_files_that_commands_take_are_those_that_others_wrote():
+  text = "".join(page.read_text() for page in PAGES)
+  written = {outputs.file_stem(index, prompt, 0) for index, prompt in enumerate(demo.PROMPTS)}
+  taken = set(re.findall(r"=out/demo/(\w[\w-]*)\.mp4", text))
+  assert taken and taken <= written
+  prompts = re.findall(r'sample.py --prompt="(.*?)" --format=png --out=out/frames', text)
+  taken = set(re.findall(r"=out/frames/(\w[\w-]*)\.png/", text))
+  assert taken and taken == {outputs.file_stem(0, prompt, 0) for prompt in prompts}
 
 
 def test_the_citation_names_the_version():

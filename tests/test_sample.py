@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lumiere import checkpoints
+from lumiere import checkpoints, checksums
 from lumiere.data import frames
 from tests.command_line import assert_one_line, run
 
@@ -33,11 +33,16 @@ def models(runs):
 def other_run(run, folder, **sections):
   """A copy of a run that says of itself that it was trained with some fields otherwise."""
   shutil.copytree(run, folder)
-  path = folder / "checkpoints" / "2" / "config" / "metadata"
-  config = json.loads(path.read_text())
+  config, sums = (
+    folder / "checkpoints" / "2" / name / "metadata" for name in ("config", "checksums")
+  )
+  said, sealed = json.loads(config.read_text()), json.loads(sums.read_text())
   for name, fields in sections.items():
-    config[name] |= fields
-  path.write_text(json.dumps(config))
+    said[name] |= fields
+  sealed["notes"]["config"] = checksums.digest(said)
+  sealed["digest"] = checksums.digest({name: sealed[name] for name in ("trees", "notes")})
+  config.write_text(json.dumps(said))
+  sums.write_text(json.dumps(sealed))
   return folder
 
 
@@ -207,7 +212,7 @@ def test_what_cannot_be_made_is_said_before_weights_are_read(
     ([prompt, out, *models, "--base_window=3"], ("window=3", "2 or 4")),
     ([prompt, out, models[0], f"--ssr_workdir={other_ssr}"], ("8x8", "16x16 to 64x64")),
     ([prompt, out, f"--workdir={other_text}"], ("text_encoder is missing", "text")),
-    ([*common, f"--text_encoder={tmp_path}"], ("text_encoder", "not wanted")),
+    ([*common, f"--text_encoder={tmp_path}"], ("text_encoder", "is not used")),
   )  # fmt: skip
   for arguments, words in cases:
     assert_one_line(sample(*arguments), *words)

@@ -1,6 +1,6 @@
-"""What the applications are worth on moving shapes, where the truth is known: each function gives figures by name.
+"""Benchmarks of the applications on moving shapes, where the truth is known. Each function returns figures by name.
 
-Clips come from the test split; the cascade's base is a conditional one.
+Clips come from the test split. The base of the cascade has to be conditional.
 """
 
 import dataclasses
@@ -68,7 +68,7 @@ def largest_error(videos, given: Sequence[Given]) -> int:
 
 
 def image_to_video(cascade: Cascade, clips: Clips) -> dict[str, dict[str, float]]:
-  """The judge's shares for text alone and for text with the first frame, and the error at that frame."""
+  """The judge's scores for text-to-video and for image-to-video, and the error at the given frame."""
   fps, count = cascade.base.experiment.data.fps, cascade.num_frames
   text = np.concatenate(
     [
@@ -86,10 +86,10 @@ def image_to_video(cascade: Cascade, clips: Clips) -> dict[str, dict[str, float]
 
 
 def inpainting(cascade: Cascade, clips: Clips) -> dict[str, dict[str, float]]:
-  """By the length of a hole in time: the centroid errors of what is made and of a copy, in frame widths.
+  """For holes of two lengths in time: centroid errors of the inpainted video and of a copy, in frame widths.
 
-  The middle half of a clip, and then three quarters of it, hides the square that the thing moves in; the copy fills it with
-  what the nearest frame without it shows there.
+  The square that the thing moves in is hidden during the middle half of a clip, and then during three quarters of it. The copy
+  fills it from the nearest frame that is not hidden.
   """
   clips = clips.moving()
   t = clips.videos.shape[1]
@@ -122,7 +122,7 @@ def _hide(video, hidden):
 
 
 def centroid_error(videos, truth, where) -> float:
-  """Mean distance of the thing from its true place, in frame widths; half a frame where it is not seen."""
+  """Mean distance of the thing from its true position, in frame widths; half a frame where it is not found."""
   distances = []
   for video, real in zip(videos, truth, strict=True):
     apart = np.linalg.norm(track(video).centre - track(real).centre, axis=1)[where]
@@ -131,7 +131,7 @@ def centroid_error(videos, truth, where) -> float:
 
 
 def cinemagraphs(cascade: Cascade, clips: Clips) -> dict[str, float]:
-  """Change in the still region, of 255, and mean change where it may move; the left half of each picture moves."""
+  """Largest change in the fixed region, and mean change in the moving one, the left half; both of 255."""
   size, count = cascade.resolution, cascade.num_frames
   moving = np.zeros((size, size), bool)
   moving[:, : size // 2] = True
@@ -145,10 +145,10 @@ def cinemagraphs(cascade: Cascade, clips: Clips) -> dict[str, float]:
 
 
 def long_video(cascade: Cascade, captions: Sequence[str], times: int = 8) -> dict[str, dict]:
-  """Clips of `times` the training length: in windows that are reconciled, in independent ones, frame by frame.
+  """Clips of `times` the training length: in reconciled windows, in independent windows, and frame by frame.
 
-  `seams` is the change at the borders of independent windows over that elsewhere, `jump` the largest change over the median
-  one, `last` the share of clips whose last part still shows background, colour and shape of the caption.
+  `seams` is the change at the borders of independent windows relative to that elsewhere, `jump` the largest change relative to
+  the median, `last` the share of clips whose last part still shows the caption's background, colour and shape.
   """
   base = dataclasses.replace(cascade, ssr=None)
   length = base.num_frames
@@ -165,7 +165,7 @@ def long_video(cascade: Cascade, captions: Sequence[str], times: int = 8) -> dic
 
 
 def frame_by_frame(base: Cascade, captions: Sequence[str], total: int):
-  """Autoregression: each next frame from those before it, as many as the network takes."""
+  """Autoregression: each frame is generated from as many frames before it as the network takes."""
   made = base.generate(captions)
   length = base.num_frames
   for index in tqdm(range(length, total), desc="frame by frame"):
@@ -190,10 +190,10 @@ def steadiness(videos, captions, borders, length: int) -> dict[str, float]:
 
 
 def two_prompts(cascade: Cascade, pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
-  """One prompt for the first half of a clip, another for the second: are both there, and does it jump?
+  """Scores of clips with one prompt for the first half and another for the second.
 
-  `first` and `second`: share of clips whose first and last window show that prompt's colour (and background). `no jump`:
-  share in which no change from frame to frame is larger than the largest one inside the first or the last window.
+  `first` and `second` are the shares of clips whose first and last window show that prompt's colour and background. `no jump` is
+  the share in which no change from frame to frame exceeds the largest one inside the first or the last window.
   """
   length = cascade.num_frames
   total = 4 * length

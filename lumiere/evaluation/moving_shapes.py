@@ -1,11 +1,11 @@
-"""Judges generated videos of moving shapes against what their captions imply.
+"""Judges generated videos of moving shapes by their captions.
 
 The thing in a video is tracked (`tracking.py`), and its track is compared with every motion at every speed that a caption
-can name, each with its own free start. The motion whose formula leaves the least
+can name, each from its best-fitting start. The video shows the motion whose formula has the smallest residual
 
     sum_t |centre - predicted|^2 + (size - predicted)^2 / 2 + (sweep (angle - predicted))^2                          (1)
 
-is the one that the video shows; `sweep` is the distance that a corner travels in a turn of one radian.
+where `sweep` is the distance that a corner travels in a turn of one radian.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Do the windows of a video show? Change from frame to frame at window borders, over change elsewhere."""
+"""Seams between windows: change from frame to frame at window borders, relative to change elsewhere."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,13 @@ def seam_score(
   borders: Sequence[int],
   reference: Float[np.ndarray, "t h w c"] | None = None,
 ) -> float:
-  """Mean change at the borders over mean change elsewhere: 1 if nothing shows.
+  """Mean change at the borders divided by mean change elsewhere: 1 if there is no seam.
 
   Args:
     video: frames in [-1, 1].
     borders: border i lies between frames i and i + 1, as `WindowPlan.borders` gives them.
-    reference: the same clip without seams, for super-resolution the truth or the upsampled input. With it, changes of the
-      difference are compared, so that an uneven motion (or a source of another frame rate) does not look like a seam.
+    reference: the same clip without seams, for super-resolution the truth or the upsampled input. If given, changes of the
+      difference to it are compared, so that uneven motion (or a source of another frame rate) does not count as a seam.
 
   Raises:
     ValueError: if there is no border, no change that is not at a border, or a border outside the video.

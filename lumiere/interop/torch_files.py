@@ -145,22 +145,24 @@ class TorchFile:
       raise ValueError(f"{path} {_other_kind(path)}")
     with self._readable():
       self._archive = stack.enter_context(zipfile.ZipFile(path))
-      if not any(entry.CRC for entry in self._archive.infolist()):
-        for entry in self._archive.infolist():
+      entries = self._archive.infolist()
+      if not any(entry.CRC for entry in entries):
+        for entry in entries:
           entry.CRC = None  # not compared then
-      names = self._archive.namelist()
+      names = [entry.filename for entry in entries]
       root = next((n.removesuffix("data.pkl") for n in names if n.endswith("data.pkl")), None)
-      if root is None or f"{root}constants.pkl" in names:
-        kind = (
-          "a zip archive that torch.save has not written"
-          if root is None
-          else "a TorchScript program"
-        )
-        raise ValueError(f"it is {kind}; a state dict saved with torch.save is needed")
-      self._root = root
-      if f"{root}byteorder" in names and self._archive.read(f"{root}byteorder") != b"little":
-        raise ValueError("it was written on a big-endian machine; little-endian files are read")
-      pickled = self._archive.read(f"{root}data.pkl")
+      pickled = b"" if root is None else self._archive.read(f"{root}data.pkl")
+      order = f"{root}byteorder"
+      order = self._archive.read(order) if order in names else b"little"
+    if root is None:
+      raise ValueError(f"{path} is a zip archive, but none that torch.save writes")
+    if f"{root}constants.pkl" in names:
+      raise ValueError(
+        f"{path} is a TorchScript program; a state dict saved with torch.save is needed"
+      )
+    if order != b"little":
+      raise ValueError(f"{path} was written on a big-endian machine; little-endian files are read")
+    self._root = root
     try:
       self.content = _Unpickler(io.BytesIO(pickled)).load()
     except Exception as error:  # a damaged pickle raises any
@@ -195,7 +197,7 @@ class TorchFile:
 
   @contextlib.contextmanager
   def _readable(self):
-    with files.about(self.path, *_DAMAGE):
+    with files.about(self.path, *_DAMAGE, what="it is damaged: "):
       yield
 
 

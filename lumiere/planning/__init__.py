@@ -1,1 +1,1 @@
-"""What a config costs on machines that are not at hand."""
+"""The cost of a config on machines that are not available."""

@@ -1,16 +1,16 @@
-"""Memory that activations take, estimated from a trace alone.
+"""Memory of activations, estimated from a trace alone.
 
-What a compiler will keep is not known without it; assumed is that it keeps the results of products, convolutions and
-reductions from where they are computed to their last use, and computes elementwise work again from them wherever it is
-wanted: inside the operation that reads it. Elementwise results that several large arrays went into are kept too, for
-keeping all of those would cost more.
+Without the compiler it is not known what it will keep in memory. The assumption is that it keeps the results of products,
+convolutions and reductions from where they are computed to their last use, and fuses elementwise operations into the
+operations that read their results. Elementwise results of several large arrays are kept too, as keeping all of those arrays
+would cost more.
 """
 
 import math
 
 from lumiere.training.flops import inner_jaxprs
 
-# Operations whose results are kept; so are those of rematerialised parts and loops in which there is one of them.
+# Operations whose results are kept; so are the results of rematerialised parts and loops that contain one of them.
 KEPT = {
   "conv_general_dilated",
   "dot_general",
@@ -33,11 +33,11 @@ class Value:
 
 
 def peak_bytes(jaxpr, but_results: bool = False) -> float:
-  """Most bytes of activations alive at a time when a jaxpr runs in its order; arguments are not counted.
+  """Peak bytes of activations that are alive when a jaxpr runs in its order; arguments are not counted.
 
   Args:
     jaxpr: inside a `shard_map` arrays have the sizes of one device's part.
-    but_results: whether to leave out the results too, a step's gradients for one: they are counted elsewhere.
+    but_results: whether to exclude the results too, for example a step's gradients, which are counted elsewhere.
   """
   steps = []
   results = inlined(jaxpr, [None] * len(jaxpr.invars), steps)

@@ -1,4 +1,4 @@
-"""The steps that `train.py` and `sample.py` run, as shapes on a mesh of devices that need not be there."""
+"""The steps of `train.py` and `sample.py`, as shapes on a mesh of devices that need not exist."""
 
 import dataclasses
 import math
@@ -24,15 +24,15 @@ from stunet import layout
 
 @dataclasses.dataclass(frozen=True)
 class DryStep:
-  """A step, and what can be said of it without a compiler.
+  """A step, and its costs as far as they are known without a compiler.
 
   Attributes:
     function: jitted.
     arguments: its arguments: shapes with shardings.
-    memory: bytes of a chip that the arguments take, by kind.
-    model_flops: operations of the model, over all chips: nothing is done again or twice.
-    chip_flops: operations of one chip, with what is recomputed and what several chips do alike.
-    estimated: bytes of a chip that the step takes besides, by kind.
+    memory: bytes per chip of the arguments, by kind.
+    model_flops: operations of the model over all chips; nothing is counted twice.
+    chip_flops: operations of one chip, including what is recomputed and what several chips compute alike.
+    estimated: estimated further bytes per chip, by kind.
   """
 
   function: Callable
@@ -86,7 +86,7 @@ def train_step(experiment: Experiment, mesh: meshes.AnyMesh) -> DryStep:
 def sample_step(
   experiment: Experiment, mesh: meshes.AnyMesh, num_clips: int, num_frames: int
 ) -> DryStep:
-  """One step of the sampler, as the config's `sampling` has it, for clips of so many frames at a time."""
+  """One step of the sampler with the config's `sampling`, for so many clips at a time."""
   sampling, stage = experiment.sampling, Stage(experiment)
   rebuild, params, frozen = abstract_model(experiment)
   generator = Generator(experiment, 0, rebuild, params, frozen)
@@ -120,7 +120,7 @@ def sample_step(
     count, group = windows_at_a_time(experiment, sampling, num_frames, num_clips, sharing(mesh))
   calls = 2 if is_guided(experiment, sampling) else 1
   examples = calls * num_clips * group
-  # What does not divide is computed by all alike.
+  # Examples that do not divide evenly are computed by every device.
   at_a_time = examples / calls / (sharing(mesh) if examples % sharing(mesh) == 0 else 1)
   rounds = math.ceil(count / group)
   params, frozen = meshes.abstract((params, frozen), mesh)

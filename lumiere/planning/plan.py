@@ -1,7 +1,7 @@
-"""What a step costs on a slice that is not at hand: bytes per chip, operations, collectives, time.
+"""The cost of a step on a slice that is not available: bytes per chip, operations, collectives, time.
 
-The very step that `train.py` or `sample.py` runs is compiled with the TPU compiler for that slice (package libtpu; no TPU is
-needed), or counted from shapes alone, in seconds and for GPUs too.
+The step of `train.py` or `sample.py` is compiled with the TPU compiler for that slice (package libtpu; no TPU is needed), or
+counted from shapes alone, in seconds and also for GPUs.
 """
 
 import dataclasses
@@ -63,8 +63,8 @@ def parse_topology(topology: str) -> tuple[Chip, int]:
 
 
 def topology_mesh(experiment: Experiment, topology: str) -> Mesh:
-  """The config's mesh over the devices of a slice that is not there."""
-  # Before the TPU library is loaded: it is not to look for a TPU, nor to refuse a second process.
+  """The config's mesh over the devices of a slice that need not exist."""
+  # Set before the TPU library is loaded, so that it looks for no TPU and allows a second process.
   os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
   os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
   os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-16")
@@ -77,7 +77,7 @@ def topology_mesh(experiment: Experiment, topology: str) -> Mesh:
 
 
 def abstract_mesh(experiment: Experiment, count: int) -> jax.sharding.AbstractMesh:
-  """The config's mesh over so many devices of no kind: enough to compute shapes."""
+  """The config's mesh over so many abstract devices, which is enough to compute shapes."""
   config = experiment.mesh
   parts = config.fsdp * config.frames
   if count % parts:
@@ -88,19 +88,19 @@ def abstract_mesh(experiment: Experiment, count: int) -> jax.sharding.AbstractMe
 
 @dataclasses.dataclass
 class Plan:
-  """What was found out; sizes in bytes per chip.
+  """The result of planning; sizes are bytes per chip.
 
   Attributes:
     chip: the kind of chip.
     num_chips: their number.
     memory: bytes by kind.
-    model_flops: of a step, over all chips, nothing recomputed.
-    chip_flops: of a chip, with what is recomputed and what several chips do alike.
-    clips_per_step: of a step, over all chips.
-    compiled_flops: the compiler's count of a chip; None if nothing was compiled.
-    collective_bytes: of a chip, by kind of collective.
+    model_flops: of a step, over all chips, without recomputation.
+    chip_flops: per chip, including what is recomputed and what several chips compute alike.
+    clips_per_step: clips of a step, over all chips.
+    compiled_flops: the compiler's count per chip; None if nothing was compiled.
+    collective_bytes: per chip, by kind of collective.
     seconds: estimated time of a step.
-    notes: what else is to be said.
+    notes: further lines of the report.
   """
 
   chip: Chip
@@ -121,14 +121,14 @@ class Plan:
 
   @property
   def utilization(self) -> float | None:
-    """The model's operations, over what the chips could do in the estimated time."""
+    """The model's operations relative to what the chips could do in the estimated time."""
     if not self.seconds:
       return None
     return self.model_flops / self.num_chips / self.seconds / self.chip.peak_flops
 
   @property
   def figures(self) -> dict[str, float | None]:
-    """What estimates are compared by: a chip's bytes and operations, and a step's seconds."""
+    """The figures by which estimates are compared: bytes and operations per chip, seconds per step."""
     return {
       "bytes": self.total_memory,
       "flops": self.compiled_flops or self.chip_flops,
@@ -137,7 +137,7 @@ class Plan:
 
   @property
   def fits(self) -> bool:
-    """Whether that is no more than the chip has."""
+    """Whether the step fits into the chip's memory."""
     return self.total_memory <= self.chip.memory
 
   def report(self, num_steps: int) -> str:
@@ -148,12 +148,12 @@ class Plan:
     lines += [
       f"  {'total':24s} {self.total_memory / GIB:8.2f} GiB of {self.chip.memory / GIB:.2f}: {share:.0%}",
       f"model FLOPs per step       {self.model_flops:.3e} ({self.model_flops / self.num_chips:.3e} per chip)",
-      f"with what is done again    {self.chip_flops:.3e} per chip",
+      f"including recomputation    {self.chip_flops:.3e} per chip",
     ]
     if self.compiled_flops:
       ratio = self.chip_flops / self.compiled_flops
       lines.append(
-        f"compiler's count           {self.compiled_flops:.3e} per chip; ours is {ratio:.2f} of it"
+        f"compiler's count           {self.compiled_flops:.3e} per chip; our count is {ratio:.2f} of it"
       )
     if self.collective_bytes:
       lines.append("bytes in collectives, per chip and step")
@@ -176,11 +176,11 @@ def make_plan(
   """Plans a step of training, or of sampling.
 
   Args:
-    experiment: what to train; computed in bfloat16 where it leaves the dtype open.
+    experiment: what to train; dtype="auto" means bfloat16 here.
     topology: a slice, such as "v5p:4x4x4".
-    compiled: whether to ask the compiler.
-    clips: for a step of sampling, how many clips at a time; None plans a step of training.
-    frames: of a sampled clip; 0 is as trained.
+    compiled: whether to compile; else costs are counted.
+    clips: number of clips of a sampling step; None plans a training step.
+    frames: frames of a sampled clip; 0 is the training length.
 
   Raises:
     ValueError: if the config does not fit the slice's mesh.
@@ -188,7 +188,7 @@ def make_plan(
   chip, count = parse_topology(topology)
   if compiled and chip.hertz is None:
     raise ValueError(
-      f"--topology={topology}: only TPUs can be compiled for without one; count with --cost=abstract"
+      f"--topology={topology}: only TPUs can be compiled for without the device; use --cost=abstract"
     )
   if experiment.dtype == "auto":
     experiment = dataclasses.replace(experiment, dtype="bfloat16")
@@ -215,7 +215,7 @@ def make_plan(
     plan.memory |= step.estimated
     plan.seconds = step.chip_flops / chip.peak_flops
     plan.notes.append(
-      "from shapes alone: the time is that of the matrix units at their peak, so the true one is longer"
+      "counted from shapes: the time assumes matrix units at their peak, so the real time is longer"
     )
   return plan
 
@@ -238,7 +238,7 @@ def _compile(plan: Plan, lowered, tracing: float):
   cost, text = compiled.cost_analysis(), compiled.as_text()
   plan.collective_bytes = programs.collective_bytes(text)
   cycles = programs.estimated_cycles(text)
-  # The rest that the compiler says has a loop's body, a part of a batch, once.
+  # The compiler's other figures count the body of a loop, one microbatch, once.
   repeats = cycles / programs.estimated_cycles(text, loops=False) if cycles else 1.0
   plan.compiled_flops = cost["flops"] * repeats
   at_best = repeats * max(

@@ -1,4 +1,4 @@
-"""What a compiled TPU program says of itself."""
+"""Costs that the text of a compiled TPU program states."""
 
 import collections
 import re
@@ -6,7 +6,7 @@ import re
 import numpy as np
 
 COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
-# Operations that the compiler cannot estimate have the largest number that it can write.
+# The compiler writes the largest integer for operations that it cannot estimate.
 UNKNOWN = 2**62
 
 
@@ -15,7 +15,7 @@ def estimated_cycles(text: str, loops: bool = True) -> int:
 
   Args:
     text: of the compiled program.
-    loops: whether a loop's body counts as often as it runs; the compiler's own sums (`cost_analysis`) count it once.
+    loops: whether the body of a loop counts as often as it runs; the compiler's own sums (`cost_analysis`) count it once.
   """
   runs, total = _runs(text), 0
   for name, body in _computations(text):
@@ -25,7 +25,7 @@ def estimated_cycles(text: str, loops: bool = True) -> int:
 
 
 def collective_bytes(text: str) -> dict[str, float]:
-  """Bytes that the collectives of a program give, by kind."""
+  """Bytes in the results of a program's collectives, by kind."""
   sizes, runs = collections.Counter(), _runs(text)
   pattern = re.compile(rf"= (.*?) ({'|'.join(COLLECTIVES)})(-start)?\(")
   for name, body in _computations(text):
@@ -43,7 +43,7 @@ def collective_bytes(text: str) -> dict[str, float]:
 
 
 def temporaries_that_did_not_fit(message: str) -> float | None:
-  """Bytes of temporaries that a program wanted whose compilation ended with this message; None if it says nothing."""
+  """Bytes of temporaries of a program that did not fit, from the compiler's error message; None if it does not state them."""
   found = re.search(r"HLO temporaries \(([\d.]+)G\)", message)
   return float(found[1]) * 2**30 if found else None
 
@@ -54,7 +54,7 @@ def _computations(text: str) -> list[tuple[str, str]]:
 
 
 def _runs(text: str) -> dict[str, int]:
-  """How often each computation runs: a loop's body by the bound that its counter is compared with, others once."""
+  """How often each computation runs: the body of a loop as often as the bound of its counter, others once."""
   bodies = dict(_computations(text))
   runs = dict.fromkeys(bodies, 1)
   pattern = re.compile(r" while\(.*?condition=%([^\s,]+), body=%([^\s,]+)")

@@ -1,7 +1,7 @@
-"""Plans that were compiled, kept as files, so that later estimates can say how far off they are.
+"""Records of compiled plans, so that later estimates can state their error.
 
-One JSON file a plan: `settings`, what was planned; `compiled` and `estimated`, each the `bytes` of a chip, its `flops`,
-and the `seconds` of a step.
+One JSON file per plan: its `settings`; `compiled` and `estimated`, each with `bytes` and `flops` per chip, and `seconds` per
+step.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ FIGURES = {"bytes": "memory", "flops": "operations", "seconds": "time"}
 
 
 def settings_of(experiment: Experiment, topology: str, step: str, clips: int) -> dict:
-  """What a plan depends on and what tells it from others of its config."""
+  """The settings that a plan depends on."""
   return json.loads(
     json.dumps(
       {
@@ -52,18 +52,18 @@ def write(
 
 
 def errors(folder: str, settings: dict, estimated: dict[str, float]) -> list[str]:
-  """Lines of text that say how far estimates are from what a compiler said.
+  """The error of estimates, as lines of text.
 
   Args:
     folder: of the records.
-    settings: of the plan in question: where it was compiled, it is compared with that.
+    settings: of the plan; if there is a record of the same settings, it is compared with that one only.
     estimated: its figures.
   """
   found = [json.loads(path.read_text()) for path in sorted(pathlib.Path(folder).glob("*.json"))]
   same = next((record for record in found if record["settings"] == settings), None)
   if same:
     parts = [f"{FIGURES[k]} {_error(estimated, same['compiled'], k):+.0%}" for k in FIGURES]
-    return ["error against the compiled plan of the same: " + ", ".join(parts)]
+    return ["error against the compiled plan with the same settings: " + ", ".join(parts)]
   alike = [r for r in found if r["settings"]["step"] == settings["step"]]
   if not alike:
     return [f"error unknown: {folder} holds no compiled plan of such a step"]
@@ -71,7 +71,7 @@ def errors(folder: str, settings: dict, estimated: dict[str, float]) -> list[str
   for key, name in FIGURES.items():
     values = [_error(record["estimated"], record["compiled"], key) for record in alike]
     parts.append(f"{name} {min(values):+.0%} to {max(values):+.0%}")
-  return [f"error, where {len(alike)} such steps were compiled too: " + ", ".join(parts)]
+  return [f"error in {len(alike)} such steps that were compiled: " + ", ".join(parts)]
 
 
 def _error(estimated: dict[str, float], compiled: dict[str, float], key: str) -> float:

@@ -1,1 +1,1 @@
-"""From prompts, and from what is given of a clip, to videos."""
+"""Sampling: from prompts, and from given pixels, to videos."""

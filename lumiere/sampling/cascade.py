@@ -1,7 +1,7 @@
-"""Text to video: the base model makes the whole clip at once, super-resolution refines it in windows.
+"""The cascade: a base model generates the whole clip at once, super-resolution refines it in windows.
 
-Every application is one call of the same path with something given: pixels that are known, a clip to start from, windows
-along time for clips longer than the network was trained on, prompts that change along time.
+Every application takes the same path with something given: known pixels, a clip to start from, windows along time for clips
+longer than the network was trained on, prompts that change along time.
 """
 
 import dataclasses
@@ -30,14 +30,14 @@ Video = UInt8[np.ndarray, "_t _h _w 3"]
 
 
 class Options(TypedDict, total=False):
-  """What every way of making videos takes by name.
+  """Options of all methods that generate videos, given by name.
 
   Attributes:
-    seed: of all noise. Video i depends on (seed, first_index + i) and its prompt, not on the others.
-    first_index: number of the first prompt, for prompts that come in batches.
+    seed: of all noise. Video i depends on (seed, first_index + i) and its prompt, not on the other videos.
+    first_index: number of the first prompt, when prompts come in batches.
     sampling: settings for the base; by default those of its experiment.
     ssr_sampling: the same for super-resolution.
-    progress: shows the steps, as `tqdm.tqdm(steps, desc=title)` does; what it raises ends the sampling.
+    progress: wraps the steps and shows them, as `tqdm.tqdm(steps, desc=title)` does; an exception in it ends the sampling.
   """
 
   seed: int
@@ -51,8 +51,8 @@ class Options(TypedDict, total=False):
 class Cascade:
   """A base model and, unless it is None, a super-resolution model.
 
-  All methods that make videos return uint8 [b t h w 3], a video for each prompt. What is given to them (pictures, videos,
-  masks) may have any size: the middle square is taken and resized.
+  All methods that generate videos return uint8 [b t h w 3], one video per prompt. Images, videos and masks that are given may
+  have any size: their middle square is resized.
 
   Attributes:
     base: text -> video.
@@ -74,23 +74,23 @@ class Cascade:
     text_encoder: epath.PathLike | None = None,
     mesh: jax.sharding.Mesh | None = None,
   ) -> "Cascade":
-    """From the workdirs of their trainings, the averaged weights.
+    """Restores the averaged weights of training runs.
 
     Args:
       base: workdir of a "stunet" run.
       ssr: workdir of an "ssr" run; None leaves videos at the base resolution.
       base_step: checkpoint of the base; None is the newest.
       ssr_step: checkpoint of the super-resolution model.
-      ema: length of the base's average, of those that `config.train.averages` lets one find; None is training's own.
-      text_encoder: folder of a pretrained text encoder, for models that have none of their own.
-      mesh: devices that share the weights, one of `lumiere.mesh.make_mesh`; sample under `jax.set_mesh` of it.
+      ema: length of the base's average, for runs with `config.train.averages`; None is the average that training used.
+      text_encoder: folder of a pretrained text encoder, for models without one of their own.
+      mesh: devices that share the weights, made by `lumiere.mesh.make_mesh`; sample under `jax.set_mesh(mesh)`.
         None is one device.
 
     Raises:
-      CheckpointError: if one is missing, unreadable or of another stage.
-      ValueError: if the two do not fit together, or a text encoder is missing, not wanted or another one than in training.
+      CheckpointError: if a run is missing, unreadable or of another stage.
+      ValueError: if the two runs do not fit together, or a text encoder is missing, not used or not that of the training.
     """
-    # What does not fit is said before weights are read, which takes minutes at the paper's size.
+    # Checked before weights are read, which takes minutes at the paper's size.
     record = checkpoints.load_record(base, base_step, ("stunet",))
     experiment = record.experiment
     text = experiment.text
@@ -101,7 +101,9 @@ class Cascade:
         "lumiere.convert wrote"
       )
     if text_encoder is not None and not takes_states:
-      raise ValueError(f"text_encoder={text_encoder} is not wanted: {base} reads prompts itself")
+      raise ValueError(
+        f"text_encoder={text_encoder} is not used: {base} takes no states of a pretrained text encoder"
+      )
     if text_encoder is not None:
       check_text_encoder(base, record, text_encoder)
     if ssr is not None:
@@ -138,15 +140,15 @@ class Cascade:
   def generate(
     self, prompts: Sequence[Prompt], *, num_frames: int | None = None, **options: Unpack[Options]
   ) -> UInt8[np.ndarray, "b t h w 3"]:
-    """Text to video, the whole clip at once.
+    """Text-to-video: generates the whole clip at once.
 
     Args:
-      prompts: captions; a caption may change along time, {0: "a cat", 24: "a dog"}: then the clip is made in windows.
-      num_frames: frames of a video; by default as the base was trained.
+      prompts: captions. A caption that changes along time, {0: "a cat", 24: "a dog"}, is generated in windows.
+      num_frames: frames of a video; by default the base's training length.
       **options: see `Options`.
 
     Raises:
-      ValueError: if there is no prompt, or the base cannot make that many frames.
+      ValueError: if there is no prompt, or the base cannot generate that many frames.
     """
     count = self.num_frames if num_frames is None else num_frames
     return self._make(prompts, count, **options)
@@ -162,19 +164,19 @@ class Cascade:
     num_frames: int | None = None,
     **options: Unpack[Options],
   ) -> UInt8[np.ndarray, "b t h w 3"]:
-    """Pictures to video: the given frames are kept exactly, the others are made. Needs a conditional base.
+    """Image-to-video: the given frames are kept exactly, the others are generated. Needs a conditional base.
 
     Args:
       prompts: captions.
-      images: the pictures, the same for every prompt.
-      at: the frame of each picture, -1 for the last one.
-      moving: for one picture: True where it is to move; all else stays as it is in every frame (a cinemagraph).
-      soft_edge: pixels over which the still part fades into the moving one.
-      num_frames: frames of a video; by default as the base was trained.
+      images: the given frames, the same for every prompt.
+      at: the frame number of each image; -1 is the last frame.
+      moving: for one image at frame 0: True where it may move. All other pixels stay the same in every frame (a cinemagraph).
+      soft_edge: pixels over which the fixed part blends into the moving one.
+      num_frames: frames of a video; by default the base's training length.
       **options: see `Options`.
 
     Raises:
-      ValueError: if the base is not conditional, a frame is outside the clip, or the mask has not the picture's size.
+      ValueError: if the base is not conditional, a frame is outside the clip, or mask and image differ in size.
     """
     count = self.num_frames if num_frames is None else num_frames
     given = givens.pictures(images, at, count, self.resolution, moving, soft_edge)
@@ -189,17 +191,17 @@ class Cascade:
     soft_edge: int = 0,
     **options: Unpack[Options],
   ) -> UInt8[np.ndarray, "b t h w 3"]:
-    """In- and outpainting: what is not `new` is kept exactly. Needs a conditional base.
+    """Inpainting and outpainting: pixels that are not `new` are kept exactly. Needs a conditional base.
 
     Args:
       prompts: captions.
-      video: the clip, the same for every prompt; longer ones than the base was trained on are made in windows.
-      new: True where it is to be made; one frame for all, or as many as the video has.
-      soft_edge: pixels over which what is kept fades into what is made.
+      video: the clip, the same for every prompt. A clip longer than the base's training length is generated in windows.
+      new: True where pixels are generated; one mask for all frames, or one per frame.
+      soft_edge: pixels over which kept pixels blend into generated ones.
       **options: see `Options`.
 
     Raises:
-      ValueError: if the base is not conditional, or mask and video do not fit together.
+      ValueError: if the base is not conditional, or mask and video differ in size or length.
     """
     given = givens.with_hole(video, new, self.resolution, soft_edge)
     return self.complete(prompts, [given] * len(prompts), **options)
@@ -212,12 +214,12 @@ class Cascade:
     strength: float | int = 0.7,
     **options: Unpack[Options],
   ) -> UInt8[np.ndarray, "b t h w 3"]:
-    """Video to video (SDEdit): layout and motion of the video, as far as `strength` leaves them, with a new prompt.
+    """Video-to-video (SDEdit): keeps layout and motion of the video, the less the higher `strength`, with a new prompt.
 
     Args:
       prompts: captions.
-      video: the clip, the same for every prompt; longer ones than the base was trained on are made in windows.
-      strength: share of the sampler's steps that are run, in [0, 1].
+      video: the clip, the same for every prompt. A clip longer than the base's training length is generated in windows.
+      strength: share of the sampling steps that are run, in [0, 1].
       **options: see `Options`.
 
     Raises:
@@ -237,16 +239,16 @@ class Cascade:
     video: Video | None = None,
     **options: Unpack[Options],
   ) -> UInt8[np.ndarray, "b t h w 3"]:
-    """Clips of any length: the base, too, works in overlapping windows that are reconciled at every step.
+    """Clips of any length: the base also works in overlapping windows, which are reconciled at every step.
 
     Args:
       prompts: captions, which may change along time.
-      num_frames: frames of a video; memory grows with the frames only.
-      video: a clip to go on from: its frames are the first ones, exactly. Needs a conditional base.
-      **options: see `Options`; windows are `sampling.window`, by default of the length that the base was trained on.
+      num_frames: frames of a video. Memory grows only with the frames themselves.
+      video: a clip to continue; its frames come first, exactly. Needs a conditional base.
+      **options: see `Options`; the length of windows is `sampling.window`, by default the base's training length.
 
     Raises:
-      ValueError: if the given clip leaves nothing to make, or a base is asked to go on that is not conditional.
+      ValueError: if the given clip leaves no frame to generate, or a base that is not conditional should continue one.
     """
     if video is None:
       return self._make(prompts, num_frames, long=True, **options)
@@ -256,12 +258,12 @@ class Cascade:
   def complete(
     self, prompts: Sequence[Prompt], given: Sequence[Given], **options: Unpack[Options]
   ) -> UInt8[np.ndarray, "b t h w 3"]:
-    """Makes what is not given, a clip for each prompt: what `animate`, `fill` and going on come down to.
+    """Generates the pixels that are not given, one clip per prompt. `animate`, `fill` and continuations use it.
 
     Args:
       prompts: captions.
-      given: what is known of each clip, at the cascade's resolution, all of one length; longer ones than the base was
-        trained on are made in windows. What is wholly known is returned exactly.
+      given: the known pixels of each clip, at the cascade's resolution and all of one length. Clips longer than the base's
+        training length are generated in windows. Pixels whose mask is 1 are returned exactly.
       **options: see `Options`.
 
     Raises:
@@ -270,22 +272,22 @@ class Cascade:
     check_conditional(self.base.experiment)
     if len(given) != len(prompts):
       raise ValueError(
-        f"{len(given)} clips are given for {len(prompts)} prompts: one each is needed"
+        f"{len(given)} clips for {len(prompts)} prompts: one clip per prompt is needed"
       )
     givens.check_something_is_new(given)
     return self._make(prompts, len(given[0].video), given, long=True, **options)
 
   def restyle(self, style: epath.PathLike, strength: float | int) -> "Cascade":
-    """The cascade with a base whose image weights lie between its own and a style's; temporal weights stay (section 4).
+    """The cascade with the base's image weights interpolated to a style's; temporal weights stay (section 4).
 
     Args:
       style: workdir of a "t2i" run that was fine-tuned from the base's image model.
-      strength: alpha of W = alpha W_style + (1 - alpha) W_own: 0 is the base as it is, 1 the style's weights; the paper
+      strength: alpha of W = alpha W_style + (1 - alpha) W_own. 0 is the base as it is, 1 the style's weights; the paper
         chooses between 0.5 and 1 by hand.
 
     Raises:
       CheckpointError: if there is no such run.
-      ValueError: if `strength` is not in [0, 1] or the run's network is another one.
+      ValueError: if `strength` is not in [0, 1], or the run's network differs from the base's.
     """
     if not 0 <= strength <= 1:
       raise ValueError(f"style_strength={strength} must be between 0 and 1")
@@ -307,7 +309,10 @@ class Cascade:
     ssr_sampling: SamplingConfig | None = None,
     progress: Progress | None = None,
   ) -> UInt8[np.ndarray, "b t h w 3"]:
-    """The one path: base, super-resolution, given pixels put back. `long`: in windows if longer than trained."""
+    """The path of all applications: base, super-resolution, given pixels put back.
+
+    With `long`, clips longer than the base's training length are generated in windows.
+    """
     check_prompts(prompts, num_frames)
     sampling = in_windows(self.base.experiment, sampling, prompts, num_frames, long=long)
     low = self.base.experiment.data.resolution
@@ -344,15 +349,18 @@ class Cascade:
     *,
     given: Sequence[Given] = (),
   ) -> Float[jax.Array, "b t h2 w2 3"]:
-    """Super-resolution of videos in [-1, 1], of any length, through MultiDiffusion.
+    """Super-resolution of videos of any length, with MultiDiffusion.
 
     Args:
-      low_res: what the base made.
+      low_res: videos of the base, in [-1, 1].
       prompts: captions.
-      keys: one a video.
+      keys: one per video.
       sampling: settings; by default those of the experiment.
       progress: shows the steps.
-      given: what is known of each clip at the high resolution: it steers what is made around it.
+      given: known pixels of each clip at the high resolution, which the generated ones continue.
+
+    Returns:
+      videos, nominally in [-1, 1].
     """
     sampling = in_windows(self.ssr.experiment, sampling, prompts, low_res.shape[1])
     noise_keys, sample_keys = jax.vmap(jax.random.split, out_axes=1)(keys)

@@ -1,10 +1,10 @@
-"""Sampling from one trained model: noise and a condition in, a clip (or pictures) out.
+"""Sampling from one trained model: noise and conditioning in, clips (or images) out.
 
-The denoiser is put together here, from the inside out:
+The denoiser is composed here, from the inside out:
 
     model -> classifier-free guidance -> windows -> known pixels -> sampler
 
-and run by a host loop around one jitted step, so that progress can be shown and the weights stay arguments of the step.
+A host loop around one jitted step runs it, so that progress can be shown. Weights are arguments of the step.
 """
 
 import dataclasses
@@ -38,16 +38,16 @@ from ssr.augmentation import augment, upsample
 from stunet import layout
 from stunet.stunet import check_num_frames
 
-# `progress(steps, desc=title)` gives the steps back one by one: tqdm.tqdm, or what shows them elsewhere.
+# `progress(steps, desc=title)` iterates over the steps and shows them; `tqdm.tqdm` for example.
 Progress = Callable[..., Iterable[int]]
 
 
 class Known(NamedTuple):
-  """What is given of a clip.
+  """The known pixels of clips.
 
   Attributes:
-    video: the given pixels in [-1, 1]; what stands where the mask is 0 does not matter.
-    mask: how far each is known, in [0, 1].
+    video: the given pixels in [-1, 1]; values where the mask is 0 are ignored.
+    mask: how far each pixel is known, in [0, 1].
   """
 
   video: Float[ArrayLike, "b t h w 3"]
@@ -59,7 +59,7 @@ class Start(NamedTuple):
 
   Attributes:
     video: the clip, in [-1, 1].
-    strength: share of the steps that are run, in [0, 1]: 0 gives the clip back, 1 leaves hardly a trace of it.
+    strength: share of the steps that are run, in [0, 1]: 0 returns the clip, 1 keeps almost nothing of it.
   """
 
   video: Float[ArrayLike, "b t h w 3"]
@@ -67,11 +67,11 @@ class Start(NamedTuple):
 
 
 class SamplingError(RuntimeError):
-  """Sampling has failed: the message says of which model."""
+  """Sampling has failed; the message names the model."""
 
 
 class Generator:
-  """A trained model with the ways to condition and to sample it."""
+  """A trained model, and how it is conditioned and sampled."""
 
   def __init__(
     self,
@@ -85,12 +85,12 @@ class Generator:
     """A model from its parts.
 
     Args:
-      experiment: how it was trained.
-      step: how long.
-      rebuild: `rebuild(params, frozen)` gives the model, as `lumiere.weights.split` does.
+      experiment: of its training run.
+      step: number of training steps.
+      rebuild: `rebuild(params, frozen)` returns the model; see `lumiere.weights.split`.
       params: its trained weights.
       frozen: its frozen weights.
-      text_encoder: reads prompts for a model that has no encoder of its own.
+      text_encoder: encodes prompts for a model without an encoder of its own.
     """
     self.text_encoder = text_encoder
     self.experiment, self.step = experiment, step
@@ -99,10 +99,10 @@ class Generator:
     self._steps: dict[str, Callable] = {}
 
   def encode(self, prompts: Sequence[str]) -> Conditioning:
-    """Caption states of prompts; nothing for a network without text.
+    """Caption states of prompts; empty for a network without text.
 
     Raises:
-      ValueError: if the network takes embeddings of an encoder that is not part of it.
+      ValueError: if the network needs a pretrained text encoder, and there is none or one of another width.
     """
     text = self.experiment.text
     if text is None:
@@ -135,7 +135,7 @@ class Generator:
     return cut_off(text.make_tokenizer() if own else self.text_encoder.tokenizer, prompt)
 
   def encode_batch(self, batch: Mapping[str, ArrayLike]) -> Conditioning:
-    """Caption states of a loader's batch, from its tokens or its embeddings."""
+    """Caption states of a batch from the loader: of its tokens, or precomputed."""
     names = ("tokens", "mask", *TEXT_KEYS)
     return self._encode(*self._weights, {name: batch[name] for name in names if name in batch})
 
@@ -149,12 +149,12 @@ class Generator:
     augmentation_level: float,
     keys: Key[Array, " b"],
   ) -> Conditioning:
-    """The super-resolution condition: upsampled, then noised once for the whole clip, before any window is cut.
+    """The condition of super-resolution: upsampled, with noise that is drawn once per clip, before windows are cut.
 
     Args:
       low_res: images or videos in [-1, 1].
       augmentation_level: noise level in [0, 1].
-      keys: one an example.
+      keys: one per example.
     """
     config = self.experiment.super_resolution
     upsampled = upsample(jnp.asarray(low_res), config.factor, config.aligned)
@@ -180,21 +180,21 @@ class Generator:
     """Samples a batch.
 
     Args:
-      conditioning: what `encode` and `condition_on` gave, merged.
+      conditioning: the results of `encode` and `condition_on`, merged.
       shape: of one example, [t h w c] or [h w c].
-      keys: one an example: its noise depends on nothing else.
-      sampling: how; by default as the experiment says.
-      progress: wraps the steps, as `tqdm.tqdm(steps, desc=title)` does; what it raises ends the sampling.
-      known: pixels that are given.
-      start: a clip to start from in place of noise.
-      per_window: entries of the conditioning that hold one value a window of `sampling`, [n b ...].
+      keys: one per example; its noise depends on nothing else.
+      sampling: settings; by default those of the experiment.
+      progress: wraps the steps, as `tqdm.tqdm(steps, desc=title)` does; an exception in it ends the sampling.
+      known: given pixels.
+      start: a clip to start from instead of noise.
+      per_window: entries of the conditioning with one value per window of `sampling`, [n b ...].
 
     Returns:
       videos or images in [-1, 1].
 
     Raises:
-      ValueError: if the network cannot make that many frames.
-      SamplingError: if the result holds inf or nan.
+      ValueError: if the network cannot generate that many frames.
+      SamplingError: if the result has values that are not finite.
     """
     sampling = sampling or self.experiment.sampling
     if self.experiment.is_video:
@@ -203,7 +203,7 @@ class Generator:
     log_snrs = sampling.make_levels().visited(self.schedule, sampling.num_steps)
     initial_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     noise = draw_noise(initial_keys, (len(keys), *shape))
-    first = jnp.copy(noise)  # each step gives its buffers to the next; the noise is still needed
+    first = jnp.copy(noise)  # steps donate their buffers, and the noise is still needed
     if start is not None:
       between("strength", start.strength, 0, 1)
       log_snrs = log_snrs[sampling.num_steps - round(start.strength * sampling.num_steps) :]
@@ -232,17 +232,17 @@ class Generator:
     videos = sampler.finalize(state)
     if not jnp.isfinite(videos).all():
       raise SamplingError(
-        f"the {self.title} that the {self.experiment.stage} model of step {self.step} made is not finite: nothing of it can "
-        "be shown; its training may have diverged, or guidance_scale is too large"
+        f"the {self.title} of the {self.experiment.stage} model of step {self.step} is not finite: its training may have "
+        "diverged, or guidance_scale is too large"
       )
     return videos
 
   def with_image(self, image: Weights, strength: float | int) -> "Generator":
-    """The same video model around another image model's weights, or around weights between the two.
+    """The same video model with other image weights, or with weights between its own and those.
 
     Args:
       image: weights of a "t2i" run of the same architecture.
-      strength: 0 keeps the frozen weights as they are, 1 takes `image`; between, both are interpolated linearly.
+      strength: 0 keeps the frozen weights, 1 replaces them by `image`; in between they are interpolated linearly.
     """
     params, frozen = self._weights
     styled = frozen
@@ -255,12 +255,12 @@ class Generator:
 
   @property
   def title(self) -> str:
-    """What it does, for people."""
+    """The name of its progress bar."""
     return "super-resolution" if self.experiment.is_super_resolution else "base video"
 
   def _jitted(self, sampling: SamplingConfig, per_window: tuple[str, ...]) -> Callable:
-    """The jitted sampler step; the settings are part of the program, weights and data are not."""
-    # Which levels are passed is no part of the program.
+    """The jitted sampler step. Settings are part of the program; weights and data are arguments."""
+    # Any number of steps and any noise levels.
     name = repr((dataclasses.replace(sampling, num_steps=1, log_snr_shift=0.0), per_window))
     if name not in self._steps:
       self._steps[name] = jax.jit(self.step_function(sampling, per_window), donate_argnums=2)
@@ -269,7 +269,7 @@ class Generator:
   def step_function(self, sampling: SamplingConfig, per_window: tuple[str, ...] = ()) -> Callable:
     """The pure sampler step `(params, frozen, state, row, conditioning, keys[, known]) -> state`.
 
-    `row` is one of the sampler's table, `known` (video, mask, noise) of what is given.
+    `row` is a row of the sampler's table, `known` is (video, mask, noise) of given pixels.
     """
     return functools.partial(self._denoise_step, sampling, per_window)
 
@@ -292,7 +292,7 @@ class Generator:
         denoiser, unconditional, sampling.guidance_scale, sampling.guidance_rescale
       )
     if self.experiment.is_video and sampling.window:
-      # Devices that share examples share windows: as many at a time as keep them all busy.
+      # Devices that share examples also share windows: enough at a time to keep all of them busy.
       sharing = layout.axis_size(layout.DATA) * layout.axis_size(layout.FSDP)
       clips, num_frames = state.z.shape[:2]
       denoiser = windowed(
@@ -321,7 +321,7 @@ class Generator:
 
 
 def check_length(experiment: Experiment, sampling: SamplingConfig, num_frames: int):
-  """Raises ValueError unless a video network can make so many frames, or windows of them."""
+  """Raises ValueError unless a video network can generate so many frames, or windows of them."""
   factor = experiment.temporal.total_factor
   if 0 < sampling.window < num_frames:
     check_num_frames(sampling.window, factor, "window")
@@ -334,8 +334,8 @@ def windows_at_a_time(
 ) -> tuple[int, int]:
   """(windows of a clip, how many of them are denoised at a time): at least `sampling.windows_per_batch`.
 
-  With `clips` clips, and twice as many examples where guidance doubles them, that number divides over the `sharing`
-  devices; so it may be more than there are windows.
+  With `clips` clips, and twice as many examples with guidance, that number divides evenly over the `sharing` devices. It may
+  therefore exceed the number of windows.
   """
   count = len(plan_windows(num_frames, sampling.window, sampling.stride).starts)
   examples = clips * (2 if is_guided(experiment, sampling) else 1)
@@ -345,5 +345,5 @@ def windows_at_a_time(
 
 
 def is_guided(experiment: Experiment, sampling: SamplingConfig) -> bool:
-  """Whether a call of the network is of two halves, with and without the caption."""
+  """Whether a call of the network has two halves, with and without the caption."""
   return experiment.text is not None and sampling.guidance_scale not in (0, 1)

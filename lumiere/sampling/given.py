@@ -1,8 +1,8 @@
-"""What a user gives of a clip, as pixels and a mask: pictures at chosen frames, a video with a hole, a region that moves.
+"""Given parts of a clip, as pixels and a mask: keyframes, a video with a hole, an image with a moving region.
 
-Everything is fitted to the cascade's square frames in the same way, its middle cropped and each pixel averaged over its area,
-so that a mask stays where it was drawn. A border, in contrast, widens the frame: it is extended to a square, and nothing is
-cropped. What is wholly known is returned as it was fitted, bit for bit.
+Images, videos and masks are fitted to the cascade's square frames in the same way: the middle is cropped, and each pixel is the
+average of its area. So a mask stays where it was drawn. A border, in contrast, widens the frame: the frame is extended to a
+square, and nothing is cropped. Known pixels are returned as they were fitted, bit for bit.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ class Given:
   """Part of a clip.
 
   Attributes:
-    video: frames at the cascade's resolution; what stands where the mask is 0 does not matter.
+    video: frames at the cascade's resolution; values where the mask is 0 are ignored.
     mask: how far each pixel is known, in [0, 1].
   """
 
@@ -29,14 +29,14 @@ class Given:
   mask: Float[np.ndarray, "t h w"]
 
   def reduced(self, size: int) -> "Given":
-    """The same for smaller frames; what is known only in part there counts as unknown."""
+    """The same at a lower resolution; the mask of a pixel is the minimum over its area."""
     if self.video.shape[1] == size:
       return self
     video = fit_video(self.video, size)
     return Given(video, masks.reduce(self.mask, size))
 
   def put_into(self, video: UInt8[np.ndarray, "t h w 3"]) -> UInt8[np.ndarray, "t h w 3"]:
-    """`video` with what is wholly known as it is."""
+    """`video` with the known pixels (mask 1) in their place."""
     return np.where(self.mask[..., None] == 1, self.video, video)
 
 
@@ -110,7 +110,7 @@ def fit_video(video: UInt8[np.ndarray, "t h w 3"], size: int) -> UInt8[np.ndarra
 
 
 def fit_mask(mask: np.ndarray, size: int) -> Float[np.ndarray, "t s s"]:
-  """The same for a mask [t h w]: 1 only where all of the area is."""
+  """The same for a mask [t h w]: 1 only where the whole area is."""
   square = frames.center_crop(mask[..., None].astype(np.float32), min(mask.shape[1:3]))
   shares = frames.area_resize(square, size)[..., 0]
   return (shares > 1 - 1e-4).astype(np.float32)
@@ -124,31 +124,35 @@ def pictures(
   moving: Bool[np.ndarray, "mh mw"] | None = None,
   soft_edge: int = 0,
 ) -> Given:
-  """Pictures that begin to move: keyframes, or with `moving` a picture of which only that region does.
+  """Image-to-video: images as keyframes, or with `moving` one image of which only that region moves.
 
   Raises:
-    ValueError: if a frame is outside the clip, or `moving` is not for one picture at frame 0 and of its size.
+    ValueError: if a frame is outside the clip; with `moving`, unless there is one image, at frame 0 and of the mask's size.
   """
   if moving is None:
     return keyframes(images, at, num_frames, size)
   if len(images) != 1 or tuple(at) != (0,):
-    raise ValueError(f"a moving region needs one picture, at frame 0; {len(images)} were given")
+    raise ValueError(
+      f"a moving region needs one image, at frame 0: got {len(images)} images at {', '.join(map(str, at))}"
+    )
   return cinemagraph(images[0], moving, num_frames, size, soft_edge)
 
 
 def keyframes(
   images: Sequence[UInt8[np.ndarray, "_h _w 3"]], at: Sequence[int], num_frames: int, size: int
 ) -> Given:
-  """Pictures at frames `at`; -1 is the last frame.
+  """Images at frames `at`; -1 is the last frame.
 
   Raises:
-    ValueError: if there are not as many pictures as frames, or a frame is outside the clip or named twice.
+    ValueError: if the numbers of images and frames differ, or a frame is outside the clip or named twice.
   """
   if len(images) != len(at) or not len(at):
-    raise ValueError(f"{len(images)} pictures for {len(at)} keyframes: one each is needed")
+    raise ValueError(
+      f"{len(images)} images for {len(at)} keyframes: one image per keyframe is needed"
+    )
   places = [_place(frame, num_frames) for frame in at]
   if len(set(places)) < len(places):
-    raise ValueError(f"keyframes {', '.join(map(str, at))}: two pictures for one frame")
+    raise ValueError(f"keyframes {', '.join(map(str, at))}: two images for one frame")
   video = np.zeros((num_frames, size, size, 3), np.uint8)
   mask = np.zeros((num_frames, size, size), np.float32)
   for image, place in zip(images, places, strict=True):
@@ -171,7 +175,7 @@ def cinemagraph(
   size: int,
   soft_edge: int = 0,
 ) -> Given:
-  """A picture of which only the region `moving` changes: the picture at every frame, all of it known at the first."""
+  """An image of which only the region `moving` changes; all of it is known at frame 0."""
   check_same_size("mask", moving.shape, image.shape[:2])
   video = np.repeat(fit_video(image[None], size), num_frames, axis=0)
   still = masks.soften(fit_mask(~moving[None], size), soft_edge)
@@ -186,7 +190,7 @@ def with_hole(
   size: int,
   soft_edge: int = 0,
 ) -> Given:
-  """A video of which `new` is to be made."""
+  """A video whose pixels are generated where `new` is true."""
   fitting = Fitting(video.shape[1:3], size)
   known = np.stack([fitting.known(mask) for mask in new])
   return hole(np.stack([fitting.frame(frame) for frame in video]), known, soft_edge)
@@ -195,21 +199,21 @@ def with_hole(
 def hole(
   video: UInt8[np.ndarray, "t s s 3"], known: Float[np.ndarray, "mt s s"], soft_edge: int = 0
 ) -> Given:
-  """A fitted video of which only what is `known` is kept; raises ValueError if the mask has another number of frames."""
+  """A fitted video of which only the `known` pixels are kept; raises ValueError if the mask has another number of frames."""
   if len(known) not in (1, len(video)):
     raise ValueError(
-      f"the mask has {len(known)} frames, the video {len(video)}: 1 or as many needed"
+      f"the mask has {len(known)} frames, the video {len(video)}: give 1 frame, or as many as the video has"
     )
   known = masks.soften(known, soft_edge)
   return Given(video, np.broadcast_to(known, video.shape[:3]).copy())
 
 
 def check_something_is_new(given: Sequence[Given]):
-  """Raises ValueError if a clip is known as a whole."""
+  """Raises ValueError if all pixels of a clip are known."""
   if any((each.mask == 1).all() for each in given):
     raise ValueError(
-      "nothing is left to make: all of the frame that is used, its middle square, is given. What is to be made lies outside "
-      "of it, or is smaller than a pixel there"
+      "nothing is left to generate: the part of the frame that is used, its middle square, is given as a whole. The part to "
+      "generate lies outside of it, or is smaller than a pixel"
     )
 
 
@@ -217,7 +221,7 @@ def beginning(video: UInt8[np.ndarray, "t h w 3"], num_frames: int, size: int) -
   """A clip whose first frames are those of `video`.
 
   Raises:
-    ValueError: if that leaves nothing to make.
+    ValueError: if that leaves no frame to generate.
   """
   if len(video) >= num_frames:
     raise ValueError(
@@ -227,15 +231,15 @@ def beginning(video: UInt8[np.ndarray, "t h w 3"], num_frames: int, size: int) -
 
 
 def check_same_size(name: str, ours: Sequence[int], theirs: Sequence[int]):
-  """Raises ValueError unless a mask is as large as what it is for."""
+  """Raises ValueError unless a mask has the size of its image or video."""
   if tuple(ours) != tuple(theirs):
     raise ValueError(
-      f"the {name} has {ours[1]}x{ours[0]} pixels, but what it is for has {theirs[1]}x{theirs[0]}"
+      f"the {name} has {ours[1]}x{ours[0]} pixels, but its image or video has {theirs[1]}x{theirs[0]}"
     )
 
 
 def as_known(given: Sequence[Given]) -> Known | None:
-  """What is given of each clip as sampling takes it, in [-1, 1]; None if nothing is."""
+  """The given pixels of all clips for `Generator.sample`, in [-1, 1]; None if there are none."""
   if not given:
     return None
   video = np.stack([frames.to_float(each.video) for each in given])
@@ -243,7 +247,7 @@ def as_known(given: Sequence[Given]) -> Known | None:
 
 
 def put_back(given: Sequence[Given], videos) -> UInt8[np.ndarray, "b t h w 3"]:
-  """Videos in [-1, 1] -> uint8, with what is given in its place, exactly."""
+  """Videos in [-1, 1] -> uint8, with given pixels in their place, exactly."""
   made = frames.to_uint8(np.asarray(videos))
   if not given:
     return made

@@ -1,6 +1,6 @@
-"""Pictures, videos and masks that a user names, read and fitted to a model's frames.
+"""Input files of a user, images, videos and masks, read and fitted to a model's frames.
 
-What cannot be used is said before weights are read.
+Errors are reported before weights are read.
 """
 
 import re
@@ -15,13 +15,13 @@ from lumiere.sampling.given import Fitting, Given
 
 
 def read_images(paths: Sequence[str]) -> list[UInt8[np.ndarray, "_h _w 3"]]:
-  """Picture files; prints their sizes.
+  """Image files; prints their sizes.
 
   Raises:
-    ValueError: if there is none, or one is no picture.
+    ValueError: if there is none, or one is not an image.
   """
   if not paths:
-    raise ValueError("--image is missing: give the picture that is to move")
+    raise ValueError("--image is missing: give the image to animate")
   images = [frames.read_image(path) for path in paths]
   for path, image in zip(paths, images, strict=True):
     print(f"{path}: {image.shape[1]}x{image.shape[0]} pixels; its middle square is resized")
@@ -37,7 +37,7 @@ def read_video(
     path: of the file.
     fps: frames per second.
     size: side of the model's frames. Frames are fitted as they come: memory does not grow with the file's pixels.
-    usable: from the frames that are there to how many of them are kept; all by default.
+    usable: from the number of frames in the file to how many of them are used; by default all.
 
   Raises:
     ValueError: if no file is given, it cannot be read or is too short.
@@ -56,24 +56,26 @@ def read_hole(
   border: Sequence[str] | None = None,
   soft_edge: int = 0,
 ) -> Given:
-  """A video file of which a part is to be made, said in one of three ways; prints what is used of it.
+  """A video file of which a part is generated, given in one of three ways; prints what is used of it.
 
   Args:
     path: of the video.
     fps: frames per second.
     size: side of the model's frames.
     usable: see `read_video`.
-    mask: a picture or video file of the video's size, white where pixels are made.
+    mask: an image or video file of the video's size, white where pixels are generated.
     box: left, top, right and bottom of a rectangle, in the video's pixels.
-    border: left, top, right and bottom widths in pixels that are added around the video. It is not cropped then: the
-      shorter side gets further pixels, up to a square.
-    soft_edge: pixels over which what is kept fades into what is made.
+    border: left, top, right and bottom widths in pixels that are added around the video. The video is not cropped then:
+      its shorter side gets further pixels, up to a square.
+    soft_edge: pixels over which kept pixels blend into generated ones.
 
   Raises:
-    ValueError: if not exactly one way is given, it does not fit the video, or nothing is left to make.
+    ValueError: if not exactly one way is given, it does not fit the video, or nothing is left to generate.
   """
   if [mask, box, border].count(None) != 2:
-    raise ValueError("one of --mask, --box and --border is needed: what is to be made new")
+    raise ValueError(
+      "one of --mask, --box and --border is needed: the part of the video to generate"
+    )
   widths = (0, 0, 0, 0) if border is None else four_numbers("border", border)
   if border is not None and (min(widths) < 0 or not any(widths)):
     raise ValueError(f"--border={','.join(border)} must be 0 or more pixels, one above 0")

@@ -1,4 +1,4 @@
-"""What is written of a video: the file, a contact sheet, an X-T slice, and a JSON file with all that it depends on."""
+"""The files of a video: the video, a contact sheet, an X-T slice, and a JSON file with everything that it depends on."""
 
 import dataclasses
 import functools
@@ -22,14 +22,14 @@ from lumiere.sampling.prompts import Prompt, in_one_line
 
 
 def writable_folder(path: str) -> pathlib.Path:
-  """Makes the folder before anything is computed; raises OSError if it cannot be written."""
+  """Creates the folder before anything is computed; raises OSError if it cannot be written to."""
   folder = pathlib.Path(path)
   try:
     folder.mkdir(parents=True, exist_ok=True)
   except OSError as error:
-    raise OSError(f"--out={path} cannot be made a folder: {error.strerror}") from error
+    raise OSError(f"--out={path} cannot be created as a folder: {error.strerror}") from error
   if not os.access(folder, os.W_OK):
-    raise OSError(f"--out={path} cannot be written")
+    raise OSError(f"--out={path} cannot be written to")
   return folder
 
 
@@ -60,7 +60,7 @@ def write(
 
 
 def describe(cascade: Cascade, sampling, ssr_sampling) -> dict[str, Any]:
-  """The part of `about` that is the same for all videos of a cascade: models, sampling settings, versions, device."""
+  """The part of `about` that all videos of a cascade share: models, sampling settings, versions, device."""
 
   def model(generator: Generator, settings) -> dict[str, Any]:
     return {"step": generator.step, "sampling": dataclasses.asdict(settings)}

@@ -1,9 +1,9 @@
-"""Prompts: how they are read, and where they change along time which prompt each window of a clip carries.
+"""Prompts: how they are read, and, where they change along time, the prompt of each window of a clip.
 
-A timed prompt holds from its frame to the next one's. A window carries the prompt in force at its middle; over the length of
-a window around a change it carries both, their caption states mixed by shares that go evenly from one to the other. Where
-windows overlap, their predictions are averaged at every sampling step (MultiDiffusion with a prompt a window), so that one
-scene fades into the next.
+A timed prompt holds from its frame to that of the next one. A window has the prompt that holds at its middle. Around a change,
+over the length of a window, it has both: their caption states are mixed, with shares that go linearly from one to the other.
+Where windows overlap, their predictions are averaged at every sampling step (MultiDiffusion with one prompt per window), so
+that one scene fades into the next.
 """
 
 import pathlib
@@ -23,14 +23,14 @@ def timed(prompt: Prompt) -> dict[int, str]:
 
 
 def in_one_line(prompt: Prompt) -> str:
-  """A prompt for people."""
+  """A prompt as text for people."""
   return prompt if isinstance(prompt, str) else "  ".join(f"{k}: {v}" for k, v in prompt.items())
 
 
 def check_prompts(prompts: Sequence[Prompt], num_frames: int):
   """Raises ValueError unless there are prompts, none is blank, and timed ones begin at 0 and within the clip."""
   if isinstance(prompts, str):
-    raise ValueError(f"prompts={prompts!r} must be a list, one entry a video")
+    raise ValueError(f"prompts={prompts!r} must be a list with one entry per video")
   if not len(prompts):
     raise ValueError("there is no prompt")
   for index, prompt in enumerate(prompts):
@@ -46,10 +46,10 @@ def check_prompts(prompts: Sequence[Prompt], num_frames: int):
 
 
 def of_windows(prompts: Sequence[Prompt], plan: WindowPlan) -> list[list[dict[str, float]]]:
-  """What each window carries for each video, [n][b]: prompts with their shares, which add up to 1.
+  """The prompts of each window and video, [n][b], with their shares, which add up to 1.
 
   Raises:
-    ValueError: if one of the prompts has the larger share of no window.
+    ValueError: if a prompt has the larger share in no window.
   """
   middles = [start + (plan.length - 1) / 2 for start in plan.starts]
   rows = [[_shares(timed(prompt), middle, plan.length) for prompt in prompts] for middle in middles]

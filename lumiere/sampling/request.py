@@ -1,8 +1,8 @@
 """One run of sample.py: from its flags to files.
 
-    check -> read what is given -> settings -> restore the cascade -> sample in batches -> write
+    check -> read input files -> settings -> restore the cascade -> sample in batches -> write
 
-Everything that can be refused is refused before weights are read, which takes minutes at the paper's size.
+Errors are reported before weights are read, which takes minutes at the paper's size.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ Make = Callable[..., UInt8[np.ndarray, "b t h w 3"]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-  """What to make and from what. Fields are the flags of sample.py, which says what each of them means and accepts.
+  """What to generate, and from what. The fields are the flags of sample.py and documented there.
 
   Attributes:
     command: a key of `COMMANDS` in sample.py.
@@ -103,14 +103,14 @@ class Request:
 
 
 def fulfil(request: Request, flags: Sequence[str] = ()):
-  """Makes the videos of a request and writes them.
+  """Generates the videos of a request and writes them.
 
   Args:
-    request: what to make.
+    request: what to generate.
     flags: names of further fields that the JSON files record.
 
   Raises:
-    ValueError: names the flag or file that cannot be used, before weights are read.
+    ValueError: if a flag or file cannot be used; names it, before weights are read.
     CheckpointError: if a model is missing, damaged or of another stage.
     OSError: if a file cannot be read or written.
   """
@@ -118,7 +118,7 @@ def fulfil(request: Request, flags: Sequence[str] = ()):
   base, high = experiments(request)
   make, length = maker(request, base, high)
   sampling, ssr_sampling = sampling_settings(request, base, high)
-  # The cascade asks the same, but with its weights in memory.
+  # The cascade checks the same, but after its weights are in memory.
   if request.command == "edit" and not round(request.strength * sampling.num_steps):
     raise ValueError(
       f"--strength={request.strength:g} of {sampling.num_steps} steps leaves no step to run: the video would come back as it is"
@@ -204,7 +204,7 @@ def device_mesh(request: Request) -> jax.sharding.Mesh:
 
 
 def experiments(request: Request) -> tuple[Experiment, Experiment]:
-  """Those of the base and of what makes the last resolution, super-resolution if there is one; a style must fit the base."""
+  """The experiments of the base and of super-resolution, or of the base twice; checks that a style fits the base."""
   base, _ = checkpoints.load_experiment(request.workdir, request.step, ("stunet",))
   if request.style is not None:
     check_style(base, request.style)
@@ -214,7 +214,7 @@ def experiments(request: Request) -> tuple[Experiment, Experiment]:
 
 
 def maker(request: Request, base: Experiment, high: Experiment) -> tuple[Make, int]:
-  """(what makes the videos of a command, their frames). Reads and checks the files that the request names."""
+  """(a function that generates the videos of a command, their length). Reads and checks the request's files."""
   size = high.data.resolution
   count = request.num_frames or base.data.num_frames
   if request.command == "generate":
@@ -226,7 +226,7 @@ def maker(request: Request, base: Experiment, high: Experiment) -> tuple[Make, i
     return functools.partial(Cascade.edit, video=video, strength=request.strength), len(video)
   if request.command == "extend":
     if request.num_frames is None:
-      raise ValueError("--num_frames is missing: how long the video is to be")
+      raise ValueError("--num_frames is missing: give the length of the video")
     if request.video is None:
       return functools.partial(Cascade.extend, num_frames=count), count
   check_conditional(base)
@@ -263,7 +263,7 @@ def read_given(request: Request, base: Experiment, size: int, count: int) -> Giv
 
 
 def usable(base: Experiment, count: int) -> int:
-  """How many of so many frames the base can make: at once, or if they are more than it was trained on in windows."""
+  """How many of `count` frames the base can generate, in windows if they exceed the training length."""
   factor = base.temporal.total_factor
   return count if count > base.data.num_frames else count // factor * factor
 
@@ -271,7 +271,7 @@ def usable(base: Experiment, count: int) -> int:
 def sampling_settings(
   request: Request, base: Experiment, high: Experiment
 ) -> tuple[SamplingConfig, SamplingConfig | None]:
-  """The models' own settings of the base and of super-resolution, with those changed that a flag gave."""
+  """The settings of the base and of super-resolution, with those of the flags in place of the models' own."""
   shared = {"sampler": request.sampler, "guidance_scale": request.guidance_scale}
 
   def changed(own: SamplingConfig, num_steps, window, stride) -> SamplingConfig:

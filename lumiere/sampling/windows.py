@@ -1,4 +1,4 @@
-"""Clips that are made in windows along time: which ones are, in what windows, and the caption that each window carries."""
+"""Clips that are generated in windows along time: which ones, in what windows, and the caption of each window."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ def in_windows(
   *,
   long: bool = False,
 ) -> SamplingConfig:
-  """The settings for such videos, with windows of the trained length where they are needed and have none.
+  """The sampling settings of a clip, with windows of the training length if it needs windows and the settings have none.
 
   Args:
     experiment: of the model.
     sampling: settings; None for those of the experiment.
     prompts: captions; those that change along time need windows.
     num_frames: frames of a video.
-    long: whether videos that are longer than the model was trained on are made in windows too.
+    long: whether videos longer than the model's training length need windows too.
 
   Raises:
-    ValueError: if the model cannot make that many frames, or a prompt holds for too few of them.
+    ValueError: if the model cannot generate that many frames, or a prompt holds for too few of them.
   """
   sampling, length = sampling or experiment.sampling, experiment.data.num_frames
   changing = any(len(timed(prompt)) > 1 for prompt in prompts)
@@ -49,7 +49,7 @@ def in_windows(
 def condition(
   generator: Generator, prompts: Sequence[Prompt], num_frames: int, sampling: SamplingConfig
 ) -> tuple[dict[str, jax.Array], tuple[str, ...]]:
-  """(caption states, names of those that hold one value a window): one row a video, or where prompts change [n b ...]."""
+  """(caption states, names of those with one value per window): [b ...], or [n b ...] if prompts change along time."""
   if all(len(timed(prompt)) == 1 for prompt in prompts):
     return dict(generator.encode([timed(prompt)[0] for prompt in prompts])), ()
   plan = plan_windows(num_frames, sampling.window, sampling.stride)

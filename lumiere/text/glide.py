@@ -3,8 +3,8 @@
     x = where(token, embedding(token) + position, padding)
     x = x + attention(norm(x)),   x = x + wo gelu(wi norm(x))                                                       (1)
 
-Places of padding have a learned embedding of their own and take part like any other; the network that reads the states
-attends to all of them and pools the last.
+Padding has a learned embedding of its own and takes part like any token. The network that uses the states attends to all of
+them and pools the last.
 """
 
 import dataclasses
@@ -97,7 +97,7 @@ def read_bpe(folder: epath.PathLike) -> tuple[dict[str, int], list[tuple[str, st
   for name in FILES:
     path = epath.Path(folder) / name
     content = files.read_bytes(path)
-    with files.about(path, EOFError, OSError, zlib.error):
+    with files.about(path, EOFError, OSError, zlib.error, what="it is damaged: "):
       texts.append(gzip.decompress(content).decode("utf-8"))
   with files.about(epath.Path(folder) / FILES[0], RecursionError, TypeError):
     vocabulary = json.loads(texts[0])

@@ -9,9 +9,9 @@
     norm(x) = x / sqrt(mean(x^2) + epsilon) * scale                                                                (2)
     bias[head, i, j] = table[bucket(j - i), head],   one table for all layers                                      (3)
 
-No layer has a bias vector and nothing else tells positions apart, so a text may have any length. There is no dropout.
-Weights are initialised as T5's own code does it (Mesh TensorFlow), for the encoder is also trained from scratch, with one
-exception: see `local_bias`.
+No layer has a bias vector, and nothing else encodes positions, so that a text may have any length. There is no dropout. As the
+encoder is also trained from scratch, weights are initialised as in T5's own code (Mesh TensorFlow), with one exception: see
+`local_bias`.
 """
 
 import dataclasses
@@ -89,10 +89,10 @@ def relative_buckets(
 def local_bias(
   key: PRNGKeyArray, shape: tuple[int, int], dtype=jnp.float32, *_
 ) -> Float[Array, "buckets heads"]:
-  """Initial table of equation (3): each head looks at a few neighbours of its own, seldom at far ones.
+  """Initial table of equation (3): each head attends to a few neighbours, and rarely to distant positions.
 
-  T5 starts with normal(d_model^-1/2): every head an average of the whole text, which tells bytes but not words. From this
-  start a byte encoder tells words apart several times sooner.
+  T5 starts with normal(d_model^-1/2), where every head averages the whole text, which distinguishes bytes but not words. With
+  this initialisation a byte encoder learns to distinguish words several times sooner.
   """
   num_buckets, _ = shape
   bucket = jnp.arange(num_buckets, dtype=dtype)[:, None] % (num_buckets // 2)
@@ -100,7 +100,7 @@ def local_bias(
 
 
 class T5Encoder(nnx.Module):
-  """See the head of this file. Parameters are float32; `dtype` is what is computed in."""
+  """See the module docstring. Parameters are float32; computation is in `dtype`."""
 
   def __init__(self, config: T5Config, *, dtype=jnp.float32, rngs: nnx.Rngs):
     self.config, self.dtype = config, dtype
@@ -119,7 +119,7 @@ class T5Encoder(nnx.Module):
     self.norm = rms_norm(config, dtype, rngs)
 
   def __call__(self, tokens: Int[Array, "b l"], mask: Bool[Array, "b l"]) -> Float[Array, "b l d"]:
-    """States of every token; those of padding (False in `mask`) reach no other, and mean nothing."""
+    """States of every token. Padding (False in `mask`) influences no other state; its own states are meaningless."""
     bias = self.bias(tokens.shape[1])
     x = layout.gathered(self.embed, self.dtype)(tokens)
     for layer in self.layers:

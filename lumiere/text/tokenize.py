@@ -109,15 +109,14 @@ class SentencePieceTokenizer:
         f"max_length={max_length} must be 2 or more: a piece and the end of the text"
       )
     self.max_length = max_length
-    self._name = "the tokenizer" if isinstance(model, bytes) else str(model)
+    self._name = "it" if isinstance(model, bytes) else str(model)
     content = model if isinstance(model, bytes) else files.read_bytes(model)
     self._pieces = sentencepiece.SentencePieceProcessor()
     try:
       self._pieces.load_from_serialized_proto(content)
     except RuntimeError as error:
-      raise ValueError(
-        f"{self._name} is no SentencePiece model, or it is damaged: {' '.join(str(error).split())}"
-      ) from error
+      reason = str(error).removeprefix("INTERNAL: ").splitlines()[0]
+      raise ValueError(f"{self._name} is no SentencePiece model or is damaged: {reason}") from error
     if (self._pieces.pad_id(), self._pieces.eos_id()) != (PAD, END):
       raise ValueError(
         f"{self._name} has padding {self._pieces.pad_id()} and end {self._pieces.eos_id()}; T5's are {PAD} and {END}"

@@ -1,8 +1,8 @@
-"""Floating-point operations of a function, counted from its trace: what a utilisation is measured against.
+"""Floating-point operations of a function, counted from its trace, as the basis of utilisation.
 
-Counted are convolutions and matrix products, two operations a multiply-add; the rest is a few percent. Operations are
-those of the model: nothing is recomputed, and frozen weights have no gradient, so that a step of inflation costs less
-than three times its forward pass.
+Only convolutions and matrix products are counted, with two operations per multiply-add; the rest is a few percent. These are
+the operations of the model: nothing is recomputed, and frozen weights have no gradient, so that a training step of an
+inflated network costs less than three times its forward pass.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What a run reports: loss, gradient norm, and the loss by noise level."""
+"""Metrics of a run: loss, gradient norm, and loss by noise level."""
 
 import flax
 import jax.numpy as jnp

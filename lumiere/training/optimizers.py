@@ -18,7 +18,7 @@ def learning_rate(config: OptimizerConfig, num_steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientTransformation:
-  """Clipping, then Adam(W) or Adafactor, with the learning rate above."""
+  """Gradient clipping, then AdamW or Adafactor, with the learning rate of `learning_rate`."""
   rate = learning_rate(config, num_steps)
   clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
   if config.name == "adafactor":

@@ -1,4 +1,4 @@
-"""Samples that training draws on its way: video files, and a contact sheet for people and TensorBoard."""
+"""Samples during training: video files, and a contact sheet in the workdir and in TensorBoard."""
 
 import einops
 import jax
@@ -21,10 +21,10 @@ def write(
   workdir: epath.PathLike,
   writer: metric_writers.MetricWriter,
 ):
-  """Samples for the first held-out examples, the same ones with the same noise every time.
+  """Samples for the first held-out examples, with the same noise every time.
 
-  Writes WORKDIR/samples/STEP/sheet.png, for video stages also one .mp4 an example. For super-resolution the sheet shows
-  condition, sample and truth one under the other.
+  Writes WORKDIR/samples/STEP/sheet.png, for video stages also one .mp4 per example. For super-resolution the sheet shows the
+  condition, the sample and the truth below each other.
   """
   experiment = stage.experiment
   batch = held_out(stage, min(experiment.train.num_samples, experiment.train.batch_size))

@@ -1,11 +1,11 @@
-"""The four kinds of training. A stage says which network, what trains, and how a batch becomes losses.
+"""The four training stages. A stage defines the network, what is trained, and how a batch becomes losses.
 
     t2i        images            text -> image                        everything trains, the text encoder too
     stunet     videos            text (and known pixels) -> video     inflation trains; the t2i network is frozen
     ssr_image  image crops       low resolution -> high resolution    everything trains
     ssr        video windows     low resolution -> high resolution    inflation trains; the ssr_image network is frozen
 
-They differ along two axes only, image or video and base or super-resolution; the loop knows none by name.
+They differ in two ways only: image or video, base or super-resolution. The loop knows none of them by name.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from ssr.augmentation import augment, degrade, upsample
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-  """One kind of training, set up by an experiment."""
+  """The training stage of an experiment."""
 
   experiment: Experiment
 
@@ -58,7 +58,7 @@ class Stage:
   def losses(
     self, model: Model, batch: Mapping[str, Array], key: PRNGKeyArray
   ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-    """Each example's loss and the log-SNR that it was taken at."""
+    """The loss of each example, and its log-SNR."""
     experiment = self.experiment
     x = batch["video" if experiment.is_video else "image"]
     text_key, crop_key, condition_key, loss_key = jax.random.split(key, 4)
@@ -87,14 +87,14 @@ class Stage:
   def low_res_conditioning(
     self, x: Float[ArrayLike, "b ... c"], key: PRNGKeyArray
   ) -> dict[str, Array]:
-    """The condition that training makes from a target: degraded, upsampled, noised at a level drawn from U(0, 1)."""
+    """The training condition of a target: degraded, upsampled, and noised at a level drawn from U(0, 1)."""
     degrade_key, level_key, noise_key = jax.random.split(key, 3)
     config = self.experiment.super_resolution
     upsampled = upsample(degrade(x, config.factor, degrade_key), config.factor, config.aligned)
     level = jax.random.uniform(level_key, (len(x),))
     if (
       not self.experiment.model.augmentation_embedding
-    ):  # a network that is not told sees a clean one
+    ):  # without an embedding of the level, the condition is clean
       level = jnp.zeros_like(level)
     log_snr = self.experiment.diffusion.make_schedule().log_snr(level)
     return {

@@ -1,7 +1,8 @@
 """One training step: a pure function of (state, frozen weights, batch).
 
-A batch may be worked through in parts, one after another; the gradient is the mean of theirs. Devices keep their own
-examples: part i holds examples i, i + k, i + 2k, ... of k parts. All randomness is folded from the step number, so that a resumed run repeats the uninterrupted one bit for bit.
+A batch may be processed in several parts (microbatches), one after another; the gradient is the mean of theirs. Devices keep
+their own examples: of k parts, part i holds examples i, i + k, i + 2k, ... All randomness is folded from the step number, so
+that a resumed run repeats the uninterrupted one bit for bit.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ def make_train_step(
   """The jitted step `(state, frozen, batch) -> (state, metrics)`; it donates the state.
 
   Args:
-    stage: says how a batch becomes losses.
+    stage: defines the losses of a batch.
     rebuild: `(params, frozen) -> model`.
     optimizer: over the trainable weights.
     shardings: of the state; None lets the compiler choose.

@@ -1,4 +1,4 @@
-"""How fast a run is, between two reports: what every line of the log says beside the loss."""
+"""The speed of a run between two reports."""
 
 import contextlib
 import time
@@ -9,19 +9,19 @@ from lumiere.training.flops import PEAK_FLOPS
 
 
 class Throughput:
-  """Counts steps and seconds; time that is neither stepping nor loading, such as evaluation, is left out."""
+  """Counts steps and seconds; time that is spent on neither steps nor loading, such as evaluation, is excluded."""
 
   def __init__(self, frames_per_step: int, flops_per_step: float):
-    """A step's frames (pictures, for an image stage) and the operations of its model, over all devices."""
+    """Frames (or images) and model operations of a step, over all devices."""
     self.frames, self.flops = frames_per_step, flops_per_step
     self.reset()
 
   def reset(self):
-    """Begins anew."""
+    """Starts counting from zero."""
     self._start, self._steps, self._loading, self._outside = time.perf_counter(), 0, 0.0, 0.0
 
   def next(self, batches):
-    """The next batch; the step that it is for counts from here."""
+    """The next batch; its step is counted from here on."""
     begun = time.perf_counter()
     batch = next(batches)
     self._loading += time.perf_counter() - begun
@@ -30,15 +30,15 @@ class Throughput:
 
   @contextlib.contextmanager
   def outside(self):
-    """What happens in this block is not training."""
+    """Time in this block is not counted as training."""
     begun = time.perf_counter()
     yield
     self._outside += time.perf_counter() - begun
 
   def scalars(self) -> dict[str, float]:
-    """Steps and frames a second, the share of time that was spent waiting for data, and the use of the devices.
+    """Steps and frames per second, the share of time spent waiting for data, and the utilisation of the devices.
 
-    To be called when the last step's result is there; begins anew.
+    Call it when the result of the last step is there. It starts counting from zero again.
     """
     seconds = time.perf_counter() - self._start - self._outside
     rate = self._steps / seconds

@@ -60,6 +60,25 @@ def test_pieces_are_those_of_transformers(tmp_path):
   np.testing.assert_array_equal(ours["mask"], np.array(batch["attention_mask"], bool))
 
 
+def test_a_tokenizer_json_of_transformers_gives_the_ids_of_its_pieces(tmp_path):
+  from lumiere.interop.tokenizer import sentencepiece_model
+  from lumiere.text.tokenize import SentencePieceTokenizer
+  from tests.lumiere.interop.published import tokenizer_json, train_pieces
+
+  train_pieces(tmp_path / "spiece.model")
+  transformers.T5Tokenizer.from_pretrained(tmp_path, extra_ids=3).save_pretrained(tmp_path / "json")
+  content = json.loads((tmp_path / "json" / "tokenizer.json").read_text())
+  captions = ["a red circle moves left", "one  blue square, ＵＮＳＥＥＮ ½ word\t", ""]
+  ours, theirs = (
+    SentencePieceTokenizer(model, 40)(captions)
+    for model in (sentencepiece_model(content), tmp_path / "spiece.model")
+  )
+  np.testing.assert_array_equal(ours["tokens"], theirs["tokens"])
+  like_theirs = tokenizer_json(tmp_path / "spiece.model")
+  for part in ("normalizer", "pre_tokenizer", "model"):
+    assert content[part] == like_theirs[part]
+
+
 def test_glides_pieces_follow_its_merges(tmp_path):
   """GPT-2's scheme: lower case, a space belongs to the word after it, merges in the order of the file."""
   pytest.importorskip("tokenizers")

@@ -94,27 +94,36 @@ def _animation(image: Image.Image, name: str) -> Iterator[Stamped]:
 
 def _container(file: BinaryIO, name: str) -> Iterator[Stamped]:
   """Frames of what FFmpeg reads."""
-  try:
-    container = av.open(file, metadata_errors="replace")
-  except av.FFmpegError as error:
-    raise UnreadableError(f"no video in it, or its head is damaged ({error.strerror})") from error
-  with container:
+  with _opened(file) as container:
     stream = _video_stream(container)
     unit, aspect = stream.time_base or Fraction(0), stream.sample_aspect_ratio
     usual = 1 / stream.average_rate if stream.average_rate else Fraction(0)
     # Where the unit is the time of a frame, times are exact.
     rounding = 0.0 if unit == usual else min(float(unit) / 2, _MAX_ROUNDING)
-    lost, frame, end = [], None, -math.inf
+    lost, frame, end, orientations = [], None, -math.inf, {}
     for frame, after_loss in _whole_frames(container, stream, lost):
       time = None if frame.pts is None else float(frame.pts * unit)
       duration = float(max(frame.duration, 0) * unit or usual)
       end = end if time is None else time + duration
-      picture = functools.partial(_pixels, frame, aspect, name)
+      if frame.rotation not in orientations:
+        orientations[frame.rotation] = pixels.orientation_of(frame)
+      picture = functools.partial(_pixels, frame, aspect, orientations[frame.rotation], name)
       yield Stamped(picture, time, duration, rounding, after_loss)
     if frame is None:
       raise UnreadableError("no frame in it can be decoded")
     if damage := _damage(stream, lost, end):
       raise DamagedError(damage)
+
+
+def _opened(file: BinaryIO) -> av.container.InputContainer:
+  try:
+    try:
+      return av.open(file)
+    except UnicodeDecodeError:  # PyAV 18 and older, where a title or the like is not in UTF-8
+      file.seek(0)
+      return av.open(file, metadata_errors="replace")
+  except av.FFmpegError as error:
+    raise UnreadableError(f"no video in it, or its head is damaged ({error.strerror})") from error
 
 
 def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
@@ -197,9 +206,9 @@ def _decoder(stream: av.VideoStream) -> av.VideoCodecContext:
   return stream.codec_context
 
 
-def _pixels(frame: av.VideoFrame, aspect: Fraction | None, name: str) -> UInt8[np.ndarray, "h w 3"]:
+def _pixels(frame: av.VideoFrame, *args) -> UInt8[np.ndarray, "h w 3"]:
   try:
-    return pixels.to_rgb(frame, aspect, name)
+    return pixels.to_rgb(frame, *args)
   except (ValueError, OSError, av.FFmpegError) as error:
     raise UnreadableError(f"its pixels, {frame.format.name}, cannot be converted") from error
 

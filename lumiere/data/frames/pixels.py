@@ -20,7 +20,12 @@ HD_ROWS = 720
 _MAX_ASPECT = 8
 
 
-def to_rgb(frame: av.VideoFrame, aspect: Fraction | None, name: str) -> UInt8[np.ndarray, "h w 3"]:
+def to_rgb(
+  frame: av.VideoFrame,
+  aspect: Fraction | None = None,
+  orientation: tuple[bool, bool, bool] = (False, False, False),
+  name: str = "",
+) -> UInt8[np.ndarray, "h w 3"]:
   """The pixels of a frame: R'G'B' in full range, square, upright, over black where it is transparent.
 
   The matrix and the range are those of the frame's tags. Without a tag, or with one that is not known, the matrix is BT.709
@@ -30,6 +35,7 @@ def to_rgb(frame: av.VideoFrame, aspect: Fraction | None, name: str) -> UInt8[np
   Args:
     frame: as it was decoded.
     aspect: width over height of its pixels; None or 0: square.
+    orientation: arguments of `turn` that show it upright.
     name: of the file, for the log.
   """
   options = {"threads": 1}
@@ -44,7 +50,7 @@ def to_rgb(frame: av.VideoFrame, aspect: Fraction | None, name: str) -> UInt8[np
     pixels = frame.to_ndarray(format="rgb24", **options)
   if aspect and aspect != 1 and 1 / _MAX_ASPECT <= aspect <= _MAX_ASPECT:
     pixels = _square(pixels, aspect)
-  return np.ascontiguousarray(turn(pixels, *_orientation(frame)))
+  return np.ascontiguousarray(turn(pixels, *orientation))
 
 
 def _square(pixels: UInt8[np.ndarray, "h w 3"], aspect: Fraction) -> UInt8[np.ndarray, "h2 w2 3"]:
@@ -54,10 +60,11 @@ def _square(pixels: UInt8[np.ndarray, "h w 3"], aspect: Fraction) -> UInt8[np.nd
   return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
 
 
-def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+def orientation_of(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
   """Arguments of `turn` that do what the frame's display matrix says, to the next quarter turn.
 
-  The matrix (a b u; c d v; x y w) sends a stored pixel's place (p, q) to (a p + c q + x, b p + d q + y).
+  The matrix (a b u; c d v; x y w) sends a stored pixel's place (p, q) to (a p + c q + x, b p + d q + y). Not for every frame:
+  its side data and the frame hold each other, and stay until Python collects its garbage.
   """
   try:
     data = frame.side_data.get("DISPLAYMATRIX")

@@ -162,7 +162,7 @@ def _read_jsonl(path: pathlib.Path) -> Iterator[tuple[str, str]]:
     try:
       entry = json.loads(line)
       file, caption = entry["file"], entry["caption"]
-      str(caption).encode()  # an escape may stand for half a character
+      f"{file}{caption}".encode()  # an escape may stand for half a character
     except (ValueError, KeyError, TypeError, RecursionError) as error:
       raise ValueError(f'{path}, line {number}: must be {{"file": ..., "caption": ...}}') from error
     if not (isinstance(file, str) and isinstance(caption, str)):

@@ -77,6 +77,7 @@ def train_pieces(path, vocab_size: int = 30, **options):
     pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2, **options,
   )  # fmt: skip
   path.with_suffix(".model").rename(path)
+  path.with_suffix(".vocab").unlink()
 
 
 # GLIDE's base network, made small. Blocks are counted as its own code counts them.

@@ -1,14 +1,14 @@
 """From public files to a video: convert, embed, train, sample."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from configs import stunet_if
-from lumiere import Cascade, checkpoints
-from lumiere.data import embeddings
+from lumiere import Cascade, checkpoints, pretrained_text
 from lumiere.embed import embed
 from lumiere.interop import convert
 from lumiere.pretrained_text import TextEncoder
@@ -59,10 +59,8 @@ def test_from_files_to_a_video(root, config):
   assert experiment.model.channels == (32, 64) and experiment.diffusion.prediction == "eps"
   encoder = TextEncoder.restore(root / "text", experiment.text.max_length)
   out = root / "embeddings"
-  assert embed(experiment, encoder, out, batch_size=4) == 3  # empty caption, train, validation
-  assert embed(experiment, encoder, out, batch_size=4) == 0
-  (out / "train" / "00000.npz").unlink()
-  assert embed(experiment, encoder, out, batch_size=3) == 1  # only what is missing
+  assert embed(experiment, encoder, out, batch_size=4) == (6, 0, 0, 0)  # of five files, and ""
+  assert embed(experiment, encoder, out, batch_size=4) == (0, 6, 0, 0)
 
   loop.train(experiment, root / "run")
   with pytest.raises(ValueError, match="text_encoder is missing"):
@@ -72,6 +70,12 @@ def test_from_files_to_a_video(root, config):
   videos = cascade.generate(["a red circle", "a blue square"], sampling=settings)
   assert videos.shape == (2, 4, 16, 16, 3)
   assert (videos[0] != videos[1]).any()
+  # Another tokenizer, another encoder.
+  other = shutil.copytree(root / "text", root / "other_text")
+  (other / "tokenizer.json").write_text("{}")
+  trained, given = (pretrained_text.checksum_of(folder) for folder in (root / "text", other))
+  with pytest.raises(ValueError, match=f"other_text is not the one .*{given}.*{trained}"):
+    Cascade.restore(root / "run", text_encoder=other)
 
 
 def test_states_are_those_of_each_examples_caption(root, config):
@@ -90,23 +94,6 @@ def test_states_are_those_of_each_examples_caption(root, config):
   null = encoder([""])
   assert example["null_text_mask"].sum() == 1  # the end of the text
   np.testing.assert_allclose(example["null_text"][0], null["text"][0][0], atol=2e-3)
-
-
-def test_a_dataset_that_has_changed_is_noticed(root, config, tmp_path):
-  from lumiere.data import sources
-
-  experiment = checkpoints.read_experiment(config)
-  encoder = TextEncoder.restore(root / "text", experiment.text.max_length)
-  embed(experiment, encoder, root / "embeddings")
-  source = sources.make_source(experiment.data, "train")
-  captions = ["another"] * len(source)
-  states = {name: np.asarray(x) for name, x in encoder(captions).items()}
-  for name in ("train/00000.npz", "null.npz"):
-    embeddings.save_shard(tmp_path / name, captions, states)
-  with pytest.raises(ValueError, match="another caption"):
-    embeddings.WithText(source.source, tmp_path / "train")[0]
-  with pytest.raises(ValueError, match="validation/00000.npz is missing"):
-    embeddings.WithText(source.source, tmp_path / "validation")
 
 
 def test_training_without_the_states_says_what_is_missing(root, config):

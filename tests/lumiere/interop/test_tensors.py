@@ -159,7 +159,7 @@ def test_files_of_other_kinds_are_told_apart(suffix, content, message, tmp_path)
 def test_other_archives_are_told_apart(tmp_path):
   np.savez(tmp_path / "w.npz", w=numbers(3))
   (tmp_path / "w.npz").rename(tmp_path / "w.pt")
-  refuse(tmp_path / "w.pt", "a zip archive that torch.save has not written")
+  refuse(tmp_path / "w.pt", "a zip archive, but none that torch.save writes")
   write_torch(tmp_path / "script.pt", {"w": numbers(3)})
   with zipfile.ZipFile(tmp_path / "script.pt", "a") as archive:
     archive.writestr("script/constants.pkl", b"")

@@ -6,7 +6,7 @@ import functools
 import pytest
 
 from lumiere.experiment import Experiment, MeshConfig
-from lumiere.planning import plan
+from lumiere.planning import plan, records
 from tests.lumiere.experiments import micro_config
 
 
@@ -76,16 +76,16 @@ def test_windows_of_super_resolution_are_shared():
 
 
 def test_an_estimate_says_how_far_off_it_is(tmp_path):
-  experiment, records = micro(fsdp=4), plan.records
+  experiment = micro(fsdp=4)
   settings = records.settings_of(experiment, "v5e:4x4", "train", 16)
   figures = planned(fsdp=4).figures
   assert "error unknown" in records.errors(str(tmp_path), settings, figures)[0]
   compiled = {name: 2 * value for name, value in figures.items()}
   records.write(str(tmp_path), settings, compiled, figures)
   (same,) = records.errors(str(tmp_path), settings, figures)
-  assert "plan of the same: memory -50%, operations -50%, time -50%" in same
+  assert "plan with the same settings: memory -50%, operations -50%, time -50%" in same
   (other,) = records.errors(str(tmp_path), settings | {"clips": 32}, figures)
-  assert "where 1 such steps were compiled too: memory -50% to -50%" in other
+  assert "in 1 such steps that were compiled: memory -50% to -50%" in other
 
 
 def test_gpus_are_counted_and_not_compiled_for():

@@ -138,5 +138,5 @@ def test_what_cannot_be_is_said(runs, cascade, masked_run, style_run, tmp_path):
     Cascade(other).restyle(style_run, 0.5)
   with pytest.raises(ValueError, match="keyframe 9 is outside the clip"):
     cascade.animate(PROMPTS, [VIDEO[0]], at=(9,))
-  with pytest.raises(ValueError, match="needs one picture"):
+  with pytest.raises(ValueError, match="needs one image"):
     cascade.animate(PROMPTS, list(VIDEO[:2]), at=(0, 1), moving=np.ones((32, 32), bool))

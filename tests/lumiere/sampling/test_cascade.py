@@ -8,6 +8,7 @@ import pytest
 
 from lumiere import Cascade, checkpoints
 from lumiere.sampling.cascade import load_generator
+from lumiere.sampling.generator import Generator, SamplingError
 
 PROMPTS = ("a red circle rests on black", "a white square spins clockwise fast on navy")
 
@@ -97,3 +98,12 @@ def test_what_does_not_fit_is_refused(runs, cascade):
 def test_a_generator_says_what_it_is(runs):
   generator = load_generator(runs["t2i"], "t2i")
   assert generator.step == 2 and generator.experiment.stage == "t2i"
+
+
+def test_a_result_that_is_not_finite_ends_in_an_error_and_in_no_video(cascade):
+  params, frozen = cascade.base._weights
+  broken = jax.tree.map(lambda leaf: leaf * np.nan, params)
+  base = Generator(cascade.base.experiment, 7, cascade.base._rebuild, broken, frozen)
+  base._steps = cascade.base._steps  # compiled: weights are their arguments
+  with pytest.raises(SamplingError, match="base video that the stunet model of step 7 made is not"):
+    dataclasses.replace(cascade, base=base).generate(["a red circle"])

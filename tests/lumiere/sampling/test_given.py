@@ -33,8 +33,8 @@ def test_keyframes_lie_where_they_are_said_to():
   ("at", "message"),
   (
     ((0, 5), r"keyframe 5 is outside the clip: its 5 frames are 0 to 4"),
-    ((0, -5), "two pictures for one frame"),
-    ((0,), "2 pictures for 1 keyframes"),
+    ((0, -5), "two images for one frame"),
+    ((0,), "2 images for 1 keyframes"),
   ),
 )
 def test_keyframes_that_cannot_be(at, message):
@@ -61,7 +61,7 @@ def test_smaller_frames_know_less_never_more():
 
 def test_masks_fit_what_they_are_for():
   video = np.stack([picture()] * 3)
-  with pytest.raises(ValueError, match="the mask has 8x8 pixels, but what it is for has 16x12"):
+  with pytest.raises(ValueError, match="the mask has 8x8 pixels, but its image or video has 16x12"):
     given.with_hole(video, np.zeros((1, 8, 8), bool), 8)
   with pytest.raises(ValueError, match="the mask has 2 frames, the video 3"):
     given.with_hole(video, np.zeros((2, 12, 16), bool), 8)

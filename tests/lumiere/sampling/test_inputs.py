@@ -41,7 +41,7 @@ def test_a_border_widens_the_frame_and_crops_nothing(wide, capsys):
 @pytest.mark.parametrize(
   ("hole", "words"),
   [
-    ({"box": ["0", "0", "60", "256"]}, "nothing is left to make"),  # left of the middle square
+    ({"box": ["0", "0", "60", "256"]}, "nothing is left to generate"),  # left of the middle square
     ({"box": ["100", "100", "101", "999"]}, "must lie within the video's 384x256 pixels"),
     ({"border": ["0", "0", "0", "0"]}, "one above 0"),
     ({"border": ["999999999", "0", "0", "0"]}, "leaves less than a pixel"),
@@ -59,7 +59,7 @@ def test_a_mask_of_another_size_or_with_nothing_white_in_it(wide, tmp_path):
   with pytest.raises(ValueError, match="8x8 pixels, but what it is for has 384x256"):
     inputs.read_hole(wide, 8, SIZE, mask=str(tmp_path / "small.png"))
   frames.write_image(tmp_path / "black.png", np.zeros((256, 384, 3), np.uint8))
-  with pytest.raises(ValueError, match="nothing is left to make"):
+  with pytest.raises(ValueError, match="nothing is left to generate"):
     inputs.read_hole(wide, 8, SIZE, mask=str(tmp_path / "black.png"))
 
 
