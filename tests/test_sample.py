@@ -182,7 +182,7 @@ def test_what_cannot_be_made_is_said_before_weights_are_read(
   )
   cases = (
     (["animate", *common, f"--image={given / 'text.png'}"], ("text.png", "no picture")),
-    (["animate", *common, f"--image={given / 'none.png'}"], ("none.png", "No such file")),
+    (["animate", *common, f"--image={given / 'none.png'}"], ("none.png", "no such file")),
     (["animate", *common], ("--image is missing",)),
     (["animate", *common, image, f"--mask={given / 'small_mask.png'}"], ("128x128", "256x256")),
     (["animate", *common, image, "--at=8"], ("keyframe 8", "0 to 7")),

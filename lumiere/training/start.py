@@ -151,6 +151,8 @@ def announce(run: Run, workdir: epath.Path, made_from: provenance.Provenance):
   """Says what is trained, from what, and on what; the tables of all weights go to the log alone."""
   step, last = int(run.state.step), run.stage.experiment.train.num_steps
   where = f"goes on from step {step} of {last}" if step else f"begins, {last} steps"
+  if step >= last:
+    where = f"at step {step} of {last}, nothing is left to train"
   say(f"{workdir}: stage {run.stage.experiment.stage}, {where}")
   if made_from["inherited"]:
     say(f"started from {provenance.describe_inherited(made_from['inherited'])}")

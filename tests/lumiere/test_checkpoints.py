@@ -257,3 +257,5 @@ def test_a_full_disk_is_said_in_one_line(run, when, monkeypatch):
   assert (
     str(said.value) == f"the checkpoint of step {step} cannot be written to {run}: the disk is full"
   )
+  monkeypatch.undo()
+  manager.wait()  # for what was written well

@@ -59,7 +59,7 @@ def test_from_files_to_a_video(root, config):
   assert experiment.model.channels == (32, 64) and experiment.diffusion.prediction == "eps"
   encoder = TextEncoder.restore(root / "text", experiment.text.max_length)
   out = root / "embeddings"
-  assert embed(experiment, encoder, out, batch_size=4) == (6, 0, 0, 0)  # of five files, and ""
+  assert embed(experiment, encoder, out, batch_size=4) == (6, 0, 0, 5)  # of five files, and ""
   assert embed(experiment, encoder, out, batch_size=4) == (0, 6, 0, 0)
 
   loop.train(experiment, root / "run")
