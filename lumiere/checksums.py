@@ -10,14 +10,17 @@ not depend on the mesh that the array lies on: each device sums its own shards. 
 element.
 """
 
+import functools
 import hashlib
 import json
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 Sums = dict[str, int]  # a leaf's path -> its sum
 
@@ -37,7 +40,9 @@ def inspect(tree) -> tuple[Sums, str | None]:
   )
   parts = jax.device_get([_inspect_shards(leaf) for leaf in leaves])
   # [n, 2]: sums, and how many shards are not finite; of this process's shards.
-  found = np.array([np.sum(part, axis=0, dtype=np.uint32) for part in parts]).reshape(-1, 2)
+  found = np.array(
+    [np.sum(np.concatenate(part), axis=0, dtype=np.uint32) for part in parts]
+  ).reshape(-1, 2)
   shared = np.array([not leaf.is_fully_addressable for leaf in leaves], bool)
   if shared.any():
     everywhere = multihost_utils.process_allgather(found)
@@ -52,29 +57,39 @@ def path_name(path) -> str:
 
 
 def _inspect_shards(leaf: jax.Array) -> list:
-  """Of each shard on this process's devices its part of the sum, and 1 if it is not finite; of copies but one.
-
-  Each where it is, by a program of its own device: programs that devices run together may wait for each other for ever
-  when many are underway.
-  """
-  strides = np.cumprod([1, *leaf.shape[:0:-1]], dtype=np.uint32)[::-1][: leaf.ndim]
-  found = [np.zeros(2, np.uint32)]
-  for shard in leaf.addressable_shards:
-    if shard.replica_id == 0:
-      starts = np.array([part.start or 0 for part in shard.index], np.uint32)
-      found.append(_inspect_shard(shard.data, starts, strides))
-  return found
+  """Of each shard on this process's devices its part of the sum, and 1 if it is not finite; of copies but one."""
+  if isinstance(leaf.sharding, NamedSharding):
+    mesh, spec = leaf.sharding.mesh, leaf.sharding.spec
+  else:
+    (device,) = leaf.sharding.device_set
+    mesh, spec = Mesh(np.array([device]), ("all",)), PartitionSpec()
+  parts = _program(mesh, spec)(leaf).addressable_shards
+  originals = {shard.device for shard in leaf.addressable_shards if shard.replica_id == 0}
+  return [np.zeros((1, 2), np.uint32), *(x.data for x in parts if x.device in originals)]
 
 
-@jax.jit
-def _inspect_shard(data, starts, strides) -> jax.Array:
-  bits = jax.lax.bitcast_convert_type(data, f"uint{8 * data.dtype.itemsize}").astype(jnp.uint32)
-  place = jnp.zeros(data.shape, jnp.uint32)
-  for axis in range(data.ndim):
-    along = jax.lax.broadcasted_iota(jnp.uint32, data.shape, axis)
-    place += (along + starts[axis]) * strides[axis]
-  total = jnp.sum(_mix(bits ^ _mix(place)), dtype=jnp.uint32)
-  return jnp.stack([total, 1 - jnp.all(jnp.isfinite(data)).astype(jnp.uint32)])
+@functools.cache
+def _program(mesh: Mesh, spec: PartitionSpec):
+  """array -> [devices, 2]. A program without exchange: many of those underway may wait for each other for ever."""
+
+  def of_shard(data):
+    bits = jax.lax.bitcast_convert_type(data, f"uint{8 * data.dtype.itemsize}").astype(jnp.uint32)
+    place, stride = jnp.zeros(data.shape, jnp.uint32), 1
+    for axis in reversed(range(data.ndim)):
+      names = spec[axis] if axis < len(spec) else None
+      along = jax.lax.broadcasted_iota(jnp.uint32, data.shape, axis)
+      length = data.shape[axis]
+      if names:
+        along += jax.lax.axis_index(names).astype(jnp.uint32) * np.uint32(length)
+        length *= math.prod(mesh.shape[name] for name in np.atleast_1d(names).tolist())
+      place += along * np.uint32(stride % 2**32)
+      stride *= length
+    total = jnp.sum(_mix(bits ^ _mix(place)), dtype=jnp.uint32)
+    bad = 1 - jnp.all(jnp.isfinite(data)).astype(jnp.uint32)
+    return jnp.stack([total, bad])[None]
+
+  out = PartitionSpec(mesh.axis_names)
+  return jax.jit(jax.shard_map(of_shard, mesh=mesh, in_specs=spec, out_specs=out, check_vma=False))
 
 
 def of_array(array: np.ndarray) -> int:

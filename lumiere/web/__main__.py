@@ -5,6 +5,11 @@ python -m lumiere.web --workdir=runs/stunet_masked_tiny --ssr_workdir=runs/ssr_t
 Pictures are animated if the base is conditional (configs/stunet_masked_tiny.py). Needs Gradio: pip install -e '.[web]'
 """
 
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+
 from absl import flags
 
 from lumiere import cli
@@ -23,10 +28,16 @@ _HOST = flags.DEFINE_string(
   "host", "127.0.0.1", "Address to listen on; the default serves this machine only."
 )
 _PORT = flags.DEFINE_integer("port", 7860, "Port to listen on.", lower_bound=1, upper_bound=65535)
+_ALLOWED_HOSTS = flags.DEFINE_list(
+  "allowed_hosts",
+  [],
+  "Names under which the page may be asked for, beside --host, localhost, this machine's name and IP addresses: what a "
+  "proxy in front of it is called.",
+)
 
 
 def main():
-  """Reads the flags, restores the models, serves the page until Ctrl-C."""
+  """Reads the flags, restores the models, serves the page until Ctrl-C or another signal ends it."""
   if _WORKDIR.value is None:
     raise ValueError("--workdir is missing: give the workdir of a stunet training run")
   try:
@@ -37,9 +48,32 @@ def main():
   from lumiere.web.studio import Studio
 
   cascade = Cascade.restore(_WORKDIR.value, _SSR_WORKDIR.value, text_encoder=_TEXT_ENCODER.value)
-  with page.served(Studio(cascade, _STYLE.value), _HOST.value, _PORT.value) as blocks:
+  studio = Studio(cascade, _STYLE.value)
+  serving = page.served(studio, _HOST.value, _PORT.value, _ALLOWED_HOSTS.value)
+  with signals_end_it(), serving as blocks:
     print(f"{blocks.local_url} (Ctrl-C ends it)", flush=True)
     blocks.block_thread()
+
+
+@contextlib.contextmanager
+def signals_end_it() -> Iterator[None]:
+  """Ctrl-C, SIGTERM and a closed terminal end the program in good order: what was uploaded and made is deleted."""
+
+  def end(number, _):
+    signal.signal(number, signal.SIG_DFL)  # who asks again waits for nothing
+    sys.exit(128 + number)
+
+  names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has not all of them
+  numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+  before = {number: signal.getsignal(number) for number in numbers}
+  for number, handler in before.items():
+    if handler in (signal.SIG_DFL, signal.default_int_handler):  # under nohup one is ignored
+      signal.signal(number, end)
+  try:
+    yield
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 from jaxtyping import Bool, UInt8
-from PIL import Image
 
 from lumiere.data import frames
+from lumiere.data.frames import pictures
 from lumiere.sampling.cascade import Cascade
 from lumiere.sampling.given import check_same_size, fit_video
 
@@ -21,9 +21,9 @@ MAX_UPLOAD = 10 * 2**20
 MAX_PIXELS = 16_000_000
 MAX_PROMPT = 500
 MAX_STEPS = 1000
+MAX_WAITING = 16
 # Clips of text may be so many times longer than those that the base was trained on.
 MAX_LENGTH = 4
-FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP")
 # Pictures are shown this wide or wider to be painted on.
 CANVAS = 512
 
@@ -54,8 +54,35 @@ class Order(NamedTuple):
   strength: float | int = 0.0
 
 
+class Report(NamedTuple):
+  """How far an order has come.
+
+  Attributes:
+    before: orders that are made first; 0 when it is this one's turn.
+    title: what is being made of it.
+    done: steps of that which are done.
+    total: of how many.
+    compiles: whether the next step waits for a program to be compiled.
+    stops: whether the order was cancelled; it ends before its next step.
+  """
+
+  before: int = 0
+  title: str = ""
+  done: int = 0
+  total: int = 0
+  compiles: bool = False
+  stops: bool = False
+
+
+class _Place(NamedTuple):
+  """A session's place in the line: what it is shown, and what stops its order."""
+
+  show: Callable[[Report], Any]
+  stop: threading.Event
+
+
 class Studio:
-  """A cascade that works on one order at a time."""
+  """A cascade that works on one order at a time; the others wait in line."""
 
   def __init__(self, cascade: Cascade, style: epath.PathLike | None = None):
     """A studio around a cascade.
@@ -68,7 +95,10 @@ class Studio:
       ValueError: if the style's network is not that of the base.
     """
     self.cascade, self.style = cascade, style
-    self._busy, self._stops = threading.Lock(), {}
+    # Sessions in the order in which they came; it is the first one's turn.
+    self._line: dict[str, _Place] = {}
+    self._moves = threading.Condition()
+    self._compiled = set()
     if style is not None:
       self.styled(0.5)  # a style that does not fit is known before anybody waits for it
 
@@ -76,6 +106,11 @@ class Studio:
   def animates(self) -> bool:
     """Whether the base can be given pictures."""
     return self.cascade.base.experiment.masks is not None
+
+  @property
+  def style_name(self) -> str:
+    """What the style is called: the name of its workdir; "" without one."""
+    return epath.Path(self.style).name if self.style else ""
 
   # A styled base is as large as the base: the last two are kept, to go back and forth between.
   @functools.lru_cache(maxsize=2)  # noqa: B019 (a studio lives as long as its process)
@@ -97,53 +132,82 @@ class Studio:
         f"{name} has {size / 2**20:.1f} MiB; pictures of up to {MAX_UPLOAD // 2**20} MiB are taken"
       )
     try:
-      with Image.open(path, formats=FORMATS) as image:
+      with pictures.open_file(path) as file:
+        image = pictures.identify(file)
+        if image is None:
+          raise frames.UnreadableError(
+            f"there is none in it, whatever its name says; one of {', '.join(pictures.FORMATS)} is needed"
+          )
         width, height = image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-      raise ValueError(
-        f"{name} is no picture, whatever its name says: one of {', '.join(FORMATS)} is needed"
-      ) from error
-    if width * height > MAX_PIXELS:
-      raise ValueError(
-        f"{name} has {width}x{height} pixels; pictures of up to {MAX_PIXELS / 1e6:g} million are taken"
-      )
-    try:
-      picture = frames.read_image(path)
-    except ValueError as error:
-      raise ValueError(f"{name} is damaged: its picture cannot be read to the end") from error
+        if width * height > MAX_PIXELS:
+          raise frames.UnreadableError(
+            f"it has {width}x{height} pixels; up to {MAX_PIXELS / 1e6:g} million are taken"
+          )
+        picture = pictures.to_rgb(image, name)
+    except frames.UnreadableError as error:
+      raise ValueError(f"{name} cannot be read as a picture: {error}") from error
     return frames.enlarge(fit_video(picture[None], self.cascade.resolution)[0], CANVAS)
 
   def make(
-    self, order: Order, session: str, show: Callable[..., Any]
+    self, order: Order, session: str, show: Callable[[Report], Any]
   ) -> UInt8[np.ndarray, "t h w 3"]:
     """Makes a video; who comes while another is made waits.
 
     Args:
       order: what to make.
       session: whose order it is, for `cancel`.
-      show: `show((done, all), desc=title)` is called before every sampler step.
+      show: is called whenever the line moves, and before every sampler step; not to wait for anything.
 
     Raises:
-      ValueError: if it cannot be made.
+      ValueError: if it cannot be made, too many wait, or the session has an order already.
       Cancelled: if it was cancelled; between two steps at the latest.
     """
     self.check(order)
-    with self._cancellable(session) as stop, self._busy:
+    with self._turn(session, show) as stop:
 
       def progress(steps: Iterable[int], desc: str) -> Iterator[int]:
         steps = list(steps)
+        # What the shapes of a program's arrays depend on.
+        program = (desc, self.count(order), order.picture is not None)
         for done, step in enumerate(steps):
-          if stop.is_set():
-            raise Cancelled
-          show((done, len(steps)), desc=desc)
+          with self._moves:  # whose order is cancelled is shown no step after that
+            if stop.is_set():
+              raise Cancelled
+            show(Report(0, desc, done, len(steps), program not in self._compiled))
           yield step
+          self._compiled.add(program)
 
       return self._make(self.styled(order.strength), order, progress)
 
-  def cancel(self, session: str):
-    """Stops the session's order, if there is one, before its next step."""
-    if session in self._stops:
-      self._stops[session].set()
+  def cancel(self, session: str) -> bool:
+    """Takes the session's order out of the line, or stops it before its next step; whether there was one."""
+    with self._moves:
+      if (place := self._line.get(session)) is None:
+        return False
+      place.stop.set()
+      place.show(Report(stops=True))
+      self._moves.notify_all()
+      return True
+
+  def close(self):
+    """Cancels all orders."""
+    with self._moves:
+      for session in self._line:
+        self.cancel(session)
+
+  def count(self, order: Order) -> int:
+    """Frames of the video that is ordered."""
+    return order.num_frames or self.cascade.num_frames
+
+  def describe(self, order: Order) -> str:
+    """What an order asks for, in one line: shown while it is made and beside the video."""
+    side = self.cascade.resolution
+    about = f"{self.count(order)} frames of {side}x{side} pixels, seed {order.seed}"
+    if self.style is not None:
+      about += f", style {self.style_name} at {order.strength:g}"
+    if rest := self.cascade.base.cut_off(order.prompt):
+      about += f"; the prompt is too long for the model, its end is not read: {rest!r}"
+    return about
 
   def check(self, order: Order):
     """Raises ValueError, in words for the page, if the order cannot be made."""
@@ -155,7 +219,7 @@ class Studio:
       )
     if not 0 <= order.seed < 2**32:
       raise ValueError(f"the seed {order.seed} must be between 0 and {2**32 - 1}")
-    trained, count = self.cascade.num_frames, order.num_frames or self.cascade.num_frames
+    trained, count = self.cascade.num_frames, self.count(order)
     most = trained * (1 if order.picture is not None else MAX_LENGTH)
     if not 1 <= count <= most:
       what = "a picture is animated" if order.picture is not None else "a video is made"
@@ -166,19 +230,37 @@ class Studio:
       raise ValueError("this model makes videos from text only: it cannot be given a picture")
 
   @contextlib.contextmanager
-  def _cancellable(self, session: str) -> Iterator[threading.Event]:
-    stop = self._stops[session] = threading.Event()
+  def _turn(self, session: str, show: Callable[[Report], Any]) -> Iterator[threading.Event]:
+    """Gets in line and waits until it is the session's turn; gives what is set when it is cancelled."""
+    stop = threading.Event()
+    with self._moves:
+      if session in self._line:
+        raise ValueError("a video of yours is being made: wait for it or cancel it")
+      if len(self._line) > MAX_WAITING:
+        raise ValueError(f"{MAX_WAITING} videos wait to be made already: try again later")
+      self._line[session] = _Place(show, stop)
     try:
-      yield stop
+      with self._moves:
+        before = None
+        while before != 0 and not stop.is_set():
+          if (now := list(self._line).index(session)) != before:
+            show(Report(before := now))
+          if before != 0:
+            self._moves.wait()
+      if not stop.is_set():
+        yield stop
     finally:
-      if self._stops.get(session) is stop:
-        del self._stops[session]
+      with self._moves:
+        del self._line[session]
+        self._moves.notify_all()
+    if stop.is_set():
+      raise Cancelled
 
   def _make(self, cascade: Cascade, order: Order, progress) -> UInt8[np.ndarray, "t h w 3"]:
     own = cascade.base.experiment.sampling
     sampling = dataclasses.replace(own, num_steps=order.num_steps or own.num_steps)
     options = {"seed": order.seed, "sampling": sampling, "progress": progress}
-    count = order.num_frames or cascade.num_frames
+    count = self.count(order)
     if order.picture is None:
       return cascade.extend([order.prompt], count, **options)[0]
     moving = drawn(order.layers, order.picture.shape[:2])

@@ -1,6 +1,10 @@
 """What the page's buttons do: uploads, limits, drawings, cancelling, styles."""
 
+import queue
+import struct
 import threading
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,10 +13,12 @@ from PIL import Image
 from lumiere import Cascade
 from lumiere.data import frames
 from lumiere.web import studio as studios
-from lumiere.web.studio import Cancelled, Order, Studio, drawn
+from lumiere.web.studio import Cancelled, Order, Report, Studio, drawn
 
 PROMPT = "a red circle moves to the left on black"
-QUIET = lambda step, desc: None
+# Seconds that a busy machine may take for a step.
+PATIENCE = 900
+QUIET = lambda report: None
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +38,17 @@ def picture_file(tmp_path):
 def test_steps_are_shown_and_the_seed_is_all_it_takes(studio):
   shown = []
   order = Order(PROMPT, seed=3, num_frames=4, num_steps=2)
-  video = studio.make(order, "me", lambda step, desc: shown.append((step, desc)))
+  video = studio.make(order, "me", shown.append)
   assert video.shape == (4, 32, 32, 3)
-  assert shown[:2] == [((0, 2), "base video"), ((1, 2), "base video")]
-  assert {desc for _, desc in shown[2:]} == {"super-resolution"}
-  np.testing.assert_array_equal(video, studio.make(order, "you", QUIET))
+  titles = ["base video", "super-resolution"]
+  steps = lambda compiles: [
+    Report(0, title, i, 2, compiles and i == 0) for title in titles for i in (0, 1)
+  ]
+  assert shown == [Report(), *steps(compiles=True)]
+  # The second one of its kind waits for no compilation.
+  again = []
+  np.testing.assert_array_equal(video, studio.make(order, "you", again.append))
+  assert again == [Report(), *steps(compiles=False)]
   # The micro runs take two steps by themselves.
   alone = studio.cascade.generate([PROMPT], num_frames=4, seed=3)
   np.testing.assert_array_equal(video, alone[0])
@@ -72,20 +84,36 @@ def test_uploads_that_are_not_what_they_say_are_refused(
   Image.new("L", (studios.MAX_PIXELS // 4000 + 1, 4000)).save(tmp_path / "large.png")
   frames.write_video(tmp_path / "video.mp4", np.zeros((4, 32, 32, 3), np.uint8), 8)
   (tmp_path / "video.mp4").rename(tmp_path / "video.png")
-  Image.new("L", (8, 8)).save(tmp_path / "other.tiff")
+  # A few bytes that unpack to many: pixels (more and less than Pillow itself refuses), and text beside them.
+  write_png(tmp_path / "bomb.png", 60_000, 60_000)
+  write_png(tmp_path / "warned.png", 10_000, 10_000)
+  text = zlib.compress(b"a" * 2**21)
+  write_png(tmp_path / "text_bomb.png", 8, 8, (b"zTXt", b"a\0\0" + text))
   for name, words in (
-    ("text.png", "no picture"),
-    ("empty.jpg", "no picture"),
-    ("video.png", "no picture"),
-    ("other.tiff", "PNG"),
+    ("bomb.png", "bomb.* more than 179 million pixels"),
+    ("warned.png", "10000x10000 pixels; up to 16 million"),
+    ("text_bomb.png", "Decompressed data too large"),
+    ("text.png", "there is none in it.* PNG"),
+    ("empty.jpg", "it is empty"),
+    ("video.png", "there is none in it"),
     ("cut.png", "damaged"),
-    ("large.png", "4001x4000 pixels"),
+    ("large.png", "4001x4000 pixels; up to 16 million"),
   ):
-    with pytest.raises(ValueError, match=f"^{name} .*{words}"):
+    with pytest.raises(ValueError, match=f"^{name} cannot be read as a picture: .*{words}"):
       studio.read_picture(str(tmp_path / name))
   monkeypatch.setattr(studios, "MAX_UPLOAD", 100)
   with pytest.raises(ValueError, match="square.png has .* MiB"):
     studio.read_picture(str(picture_file))
+
+
+def write_png(path, width, height, *chunks):
+  """A grey picture's header and more, without its pixels."""
+  header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+  with path.open("wb") as file:
+    file.write(b"\x89PNG\r\n\x1a\n")
+    for name, data in ((b"IHDR", header), *chunks, (b"IDAT", b""), (b"IEND", b"")):
+      check = struct.pack(">I", zlib.crc32(name + data))
+      file.write(struct.pack(">I", len(data)) + name + data + check)
 
 
 def test_orders_that_cannot_be_made_are_refused_before_anything_runs(studio):
@@ -115,41 +143,109 @@ def test_a_base_that_is_not_conditional_takes_no_picture(runs):
 def test_cancelling_stops_between_steps_and_only_ones_own(studio):
   shown = []
 
-  def show(step, desc):
-    shown.append(step)
-    studio.cancel("you")
-    if step[0] == 1:
-      studio.cancel("me")
+  def show(report):
+    shown.append(report)
+    assert not studio.cancel("you")
+    if report.done == 1 and not report.stops:
+      assert studio.cancel("me")
 
   with pytest.raises(Cancelled):
     studio.make(Order(PROMPT, num_frames=4, num_steps=50), "me", show)
-  assert shown == [(0, 50), (1, 50)]
-  studio.cancel("me")  # nothing is being made: nothing happens
+  assert [report.done for report in shown[:-1]] == [0, 0, 1] and shown[-1] == Report(stops=True)
+  assert not studio.cancel("me")  # nothing is being made: nothing happens
   assert studio.make(Order(PROMPT, num_frames=4, num_steps=2), "me", QUIET).shape[0] == 4
 
 
-def test_one_order_at_a_time(studio):
-  order, running, most = Order(PROMPT, num_frames=4, num_steps=2), set(), []
+@pytest.fixture
+def held(monkeypatch):
+  """What videos wait for after their first step, in place of sampling."""
+  go = threading.Event()
 
-  def make(name):
-    def show(step, desc):
-      running.add(name)
-      most.append(len(running))
-      if step[0] + 1 == step[1] and desc == "super-resolution":
-        running.remove(name)
+  def extend(cascade, prompts, num_frames, *, progress, **options):
+    for _ in progress(range(3), desc="base video"):
+      assert go.wait(PATIENCE)
+    return np.zeros((1, num_frames, 8, 8, 3), np.uint8)
 
-    studio.make(order, name, show)
+  monkeypatch.setattr(Cascade, "extend", extend)
+  yield go
+  go.set()
 
-  threads = [threading.Thread(target=make, args=(name,)) for name in "ab"]
-  for thread in threads:
-    thread.start()
-  for thread in threads:
-    thread.join(120)
-  assert most and max(most) == 1
+
+class Ordered:
+  """An order that is made in a thread of its own, and what it is shown."""
+
+  def __init__(self, studio: Studio, session: str):
+    self.reports, self.pool = queue.SimpleQueue(), ThreadPoolExecutor(1)
+    self.video = self.pool.submit(studio.make, Order(PROMPT), session, self.reports.put)
+    self.pool.shutdown(wait=False)
+
+  def sees(self, *reports):
+    assert [self.reports.get(timeout=PATIENCE) for _ in reports] == list(reports)
+
+
+def test_who_waits_is_told_the_place_and_takes_ones_turn(studio, held):
+  studio = Studio(studio.cascade)
+  first = Ordered(studio, "first")
+  first.sees(Report(), Report(0, "base video", 0, 3, compiles=True))
+  second = Ordered(studio, "second")
+  second.sees(Report(before=1))
+  third = Ordered(studio, "third")
+  third.sees(Report(before=2))
+  fourth = Ordered(studio, "fourth")
+  fourth.sees(Report(before=3))
+  # Who leaves the queue moves those behind; who is in it already is told so.
+  assert studio.cancel("second")
+  second.sees(Report(stops=True))
+  with pytest.raises(Cancelled):
+    second.video.result(PATIENCE)
+  third.sees(Report(before=1))
+  fourth.sees(Report(before=2))
+  with pytest.raises(ValueError, match="of yours is being made"):
+    studio.make(Order(PROMPT), "third", QUIET)
+  held.set()
+  third.sees(Report(), *(Report(0, "base video", step, 3) for step in range(3)))
+  for order in (first, third, fourth):
+    assert order.video.result(PATIENCE).shape == (8, 8, 8, 3)
+
+
+def test_a_full_queue_takes_no_more(studio, held, monkeypatch):
+  studio = Studio(studio.cascade)
+  monkeypatch.setattr(studios, "MAX_WAITING", 1)
+  orders = []
+  for session, report in (("first", Report()), ("second", Report(before=1))):
+    orders.append(Ordered(studio, session))
+    orders[-1].sees(report)
+  with pytest.raises(ValueError, match="1 videos wait to be made already"):
+    studio.make(Order(PROMPT), "third", QUIET)
+  studio.close()
+  held.set()
+  for order in orders:
+    with pytest.raises(Cancelled):
+      order.video.result(PATIENCE)
+
+
+def test_what_is_cancelled_during_its_last_step_is_cancelled(studio, monkeypatch):
+  def extend(cascade, prompts, num_frames, **options):
+    assert studio.cancel("me")
+    return np.zeros((1, num_frames, 8, 8, 3), np.uint8)
+
+  monkeypatch.setattr(Cascade, "extend", extend)
+  with pytest.raises(Cancelled):
+    studio.make(Order(PROMPT), "me", QUIET)
+
+
+def test_what_the_model_does_not_read_of_a_prompt_is_said(studio):
+  length = studio.cascade.base.experiment.text.max_length
+  assert "not read" not in studio.describe(Order("a" * (length - 1)))
+  assert studio.describe(Order("a" * length + " last")).endswith("its end is not read: 'a last'")
 
 
 def test_styles_are_kept_and_0_is_the_model_itself(studio, runs):
   assert studio.styled(0.0) is studio.cascade
   assert studio.styled(0.5) is studio.styled(0.5) is not studio.cascade
+  assert studio.style_name == "style"
+  assert studio.describe(Order(PROMPT, seed=3, strength=0.5)) == (
+    "8 frames of 32x32 pixels, seed 3, style style at 0.5"
+  )
   with pytest.raises(ValueError):  # another architecture
     Studio(studio.cascade, runs["ssr"])
