@@ -213,7 +213,8 @@ class Generator:
       first = alpha * start.video + sigma * noise
     if known is not None and self.experiment.masks:
       conditioning = {**conditioning, "known": shown(known.video, known.mask)}
-    state = sampler.initialize(first)
+    # On the devices of the weights, as the states that steps return: otherwise the second step would be compiled once more.
+    state = jax.device_put(sampler.initialize(first), self._replicated)
     table = sampler.table(log_snrs)
     step = self._jitted(sampling, per_window)
     steps = range(len(log_snrs) - 1)
@@ -257,6 +258,14 @@ class Generator:
   def title(self) -> str:
     """The name of its progress bar."""
     return "super-resolution" if self.experiment.is_super_resolution else "base video"
+
+  @property
+  def _replicated(self) -> jax.sharding.Sharding:
+    """Copies on all devices that hold the weights."""
+    sharding = jax.tree.leaves(self._weights)[0].sharding
+    if isinstance(sharding, jax.sharding.NamedSharding):
+      return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
+    return sharding
 
   def _jitted(self, sampling: SamplingConfig, per_window: tuple[str, ...]) -> Callable:
     """The jitted sampler step. Settings are part of the program; weights and data are arguments."""
