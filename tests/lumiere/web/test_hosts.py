@@ -1,4 +1,4 @@
-"""Which requests are answered: whose Host is one of the server's names, and whose Origin is the page itself."""
+"""Requests need a Host of this server and, if they have an Origin, that of the page."""
 
 import asyncio
 import socket
@@ -30,7 +30,7 @@ def answer(allowed=(), url="http://127.0.0.1:7860/", **headers) -> httpx.Respons
     f"{socket.gethostname()}:7860",
   ],
 )  # fmt: skip
-def test_addresses_and_own_names_are_answered(host):
+def test_addresses_and_own_names_are_allowed(host):
   assert answer(host=host).text == "the page"
   assert answer(host=host, origin=f"http://{host}").text == "the page"
 
@@ -38,7 +38,7 @@ def test_addresses_and_own_names_are_answered(host):
 @pytest.mark.parametrize(
   "host", ["evil.example", "evil.example:7860", "127.0.0.1.evil.example", "localhost.evil.example", "", "[evil"]
 )  # fmt: skip
-def test_a_name_that_was_made_to_point_here_is_refused(host):
+def test_rebound_names_are_refused(host):
   response = answer(host=host, origin=f"http://{host}")
   assert response.status_code == 403 and f"Host {host!r}" in response.text
   assert "the page" not in response.text and "--allowed_hosts" in response.text
@@ -56,7 +56,7 @@ def test_other_websites_are_refused(origin):
   assert response.status_code == 403 and f"Origin {origin!r}" in response.text
 
 
-def test_allowed_names_are_answered_behind_a_proxy_too():
+def test_further_names_can_be_allowed_for_proxies():
   allowed = ["Lumiere.example"]
   assert answer(allowed, host="lumiere.example").text == "the page"
   assert (
