@@ -1,4 +1,4 @@
-"""The page: what is on it, and which button does what. Nothing on it comes from, or goes to, another machine."""
+"""The page: its components and what their events do. It loads nothing from other machines and sends nothing there."""
 
 import concurrent.futures
 import contextlib
@@ -15,18 +15,19 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
 
-# Some of Gradio's reports ask the environment only, and when it is imported.
+# Gradio reads this when it is imported; the argument of Blocks does not cover all of its analytics.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
 from lumiere.data import frames  # noqa: E402
+from lumiere.sampling.generator import SamplingError  # noqa: E402
 from lumiere.web import look, messages  # noqa: E402
 from lumiere.web import studio as studios  # noqa: E402
 from lumiere.web.hosts import OwnHostsOnly  # noqa: E402
 from lumiere.web.messages import failed, said  # noqa: E402
-from lumiere.web.studio import Cancelled, Order, Studio  # noqa: E402
+from lumiere.web.studio import Cancelled, Job, Studio  # noqa: E402
 
 TITLE = "Open Lumiere"
 EXAMPLES = (
@@ -34,21 +35,21 @@ EXAMPLES = (
   "a yellow square spins clockwise slowly on navy",
   "a white triangle bounces fast on gray",
 )
-# Uploads and videos are deleted after so many seconds.
+# Uploads and videos are kept for an hour; every ten minutes older ones are deleted. In seconds.
 KEPT, SWEEP = 3600, 600
 
 Result = TypeVar("Result")
 
 
 def build(studio: Studio, folder: str) -> gr.Blocks:
-  """The page around a studio, which writes its videos to a folder."""
+  """Builds the page for a studio; videos are written to `folder`."""
   cascade, animates = studio.cascade, studio.animates
   side, trained = cascade.resolution, cascade.num_frames
   experiment = cascade.base.experiment
   factor = experiment.temporal.total_factor
 
   def read(path: str):
-    """An upload -> (the file if it is good, the picture, the painting's two, a message)."""
+    """Reads an upload; returns values of `found`."""
     try:
       picture = studio.read_picture(path)
     except ValueError as error:
@@ -57,10 +58,11 @@ def build(studio: Studio, folder: str) -> gr.Blocks:
     return path, picture, gr.update(visible=True), canvas, ""
 
   def forget():
+    """Removes the image; returns values of `found` but for the message."""
     return None, None, gr.update(visible=False), None
 
   def run(prompt, picture, canvas, strength, seed, count, steps, request: gr.Request):
-    """An order -> how far it is, again and again, then the video, as values of (video, caption, X-T slice, message, make, stop)."""
+    """Runs a job; yields values of `shown`, first for its progress, at the end for its video."""
     layers = (canvas or {}).get("layers", []) if picture is not None else []
     session, begin = request.session_hash, time.monotonic()
 
@@ -69,24 +71,24 @@ def build(studio: Studio, folder: str) -> gr.Blocks:
 
     def make(show):
       shown = lambda report: show(state(messages.working(about, report), working=True))
-      return studio.make(order, session, shown)
+      return studio.make(job, session, shown)
 
     try:
       seed = messages.whole("seed", seed)
-      order = Order(prompt, picture, layers, seed, int(count), int(steps), strength)
-      about = studio.describe(order)
+      job = Job(prompt, picture, layers, seed, int(count), int(steps), strength)
+      about = studio.describe(job)
       video = yield from live(make, lambda: studio.cancel(session))
       path = pathlib.Path(tempfile.mkdtemp(dir=folder)) / "video.mp4"
       frames.write_video(path, video, experiment.data.fps)
     except Cancelled:
       yield state(said("Cancelled."))
-    except ValueError as error:
+    except (ValueError, SamplingError) as error:
       yield state(failed(error))
     except Exception:
-      logging.exception("making a video failed")
-      yield state(failed("this failed for a reason of the server's; its log says more"))
+      logging.exception("generation failed")
+      yield state(failed("generation failed: the server's log says why"))
     else:
-      caption = html.escape(f"{order.prompt}: {about}.")
+      caption = html.escape(f"{job.prompt}: {about}.")
       message = said(f"Done in {time.monotonic() - begin:.1f} s.")
       yield state(message, (str(path), caption, frames.xt_slice(video)))
 
@@ -95,18 +97,18 @@ def build(studio: Studio, folder: str) -> gr.Blocks:
 
   with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(SWEEP, KEPT)) as page:
     pictures = (
-      "Give a picture to begin with, and paint on it to make only a part of it move."
+      "Upload an image to animate it, and paint over the part that should move."
       if animates
-      else "This model works from text only: it was not trained to be given pictures."
+      else "This model generates from text only."
     )
     gr.Markdown(
-      f"# {TITLE}\nWrite what the video is to show. {pictures} Videos have {side}x{side} pixels; one is made at a time."
+      f"# {TITLE}\nDescribe the video. {pictures} Videos have {side}x{side} pixels and are generated one at a time."
     )
     with gr.Row(elem_id="columns"):
-      with gr.Column(elem_id="order"):
+      with gr.Column(elem_id="request"):
         prompt = gr.Textbox(label="Prompt", lines=2, value=EXAMPLES[0], autofocus=True)
         with gr.Row():
-          make = gr.Button("Make the video", variant="primary", scale=2, min_width=160)
+          make = gr.Button("Generate", variant="primary", scale=2, min_width=160)
           stop = gr.Button("Cancel", variant="stop", interactive=False, min_width=100)
         message = gr.HTML(elem_id="message", elem_classes="line")
       with gr.Column(elem_id="result"):
@@ -119,15 +121,17 @@ def build(studio: Studio, folder: str) -> gr.Blocks:
           label="X-T slice", elem_id="xt", show_label=False, format="png", interactive=False, height=240,
           buttons=["download", "fullscreen"],
         )  # fmt: skip
-        gr.HTML("X-T slice: the middle row of every frame, time running down.", elem_classes="line")
+        gr.HTML(
+          "X-T slice: the middle row of every frame, with time running down.", elem_classes="line"
+        )
       with gr.Column(elem_id="settings"):
-        gr.Examples([[example] for example in EXAMPLES], prompt, label="Prompts to try")
-        upload = gr.File(label="Picture to animate", elem_id="upload", height=150, visible=animates)
+        gr.Examples([[example] for example in EXAMPLES], prompt, label="Examples")
+        upload = gr.File(label="Image to animate", elem_id="upload", height=150, visible=animates)
         picture = gr.State()
         with gr.Column(visible=False) as painting:
-          gr.Markdown("Paint what is to move; if nothing is painted, all of it moves.")
+          gr.Markdown("Paint over the part that should move. Without paint, all of it may move.")
           canvas = gr.ImageEditor(
-            label="What is to move",
+            label="Part that should move",
             show_label=False,
             sources=(),
             transforms=(),
@@ -141,20 +145,20 @@ def build(studio: Studio, folder: str) -> gr.Blocks:
           )
         strength = gr.Slider(
           0, 1, 0.75 if studio.style else 0, step=0.05, visible=studio.style is not None,
-          label=f"Style: {studio.style_name}", info="0: the model's own look, 1: the style's",
+          label=f"Style: {studio.style_name}", info="0: no style, 1: full style",
         )  # fmt: skip
         with gr.Row(elem_id="seed"):
           seed = gr.Number(
-            0, label="Seed", step=1, info="Another seed, another video", min_width=140
+            0, label="Seed", step=1, info="Each seed gives another video", min_width=140
           )
           dice = gr.Button("Random seed", size="md", min_width=140)
         count = gr.Slider(
           factor, trained * studios.MAX_LENGTH, trained, step=factor, label="Frames",
-          info=f"{experiment.data.fps:g} a second",
+          info=f"{experiment.data.fps:g} frames per second",
         )  # fmt: skip
         steps = gr.Slider(
           1, max(100, experiment.sampling.num_steps), experiment.sampling.num_steps, step=1,
-          label="Steps", info="More take longer",
+          label="Steps", info="More steps take longer",
         )  # fmt: skip
 
     private = dict(api_visibility="private", show_progress="hidden")
@@ -164,33 +168,37 @@ def build(studio: Studio, folder: str) -> gr.Blocks:
     dice.click(None, None, seed, js="() => Math.floor(Math.random() * 2 ** 32)")
     asked = [prompt, picture, canvas, strength, seed, count, steps]
     shown = [video, caption, xt, message, make, stop]
-    # The studio has a queue of its own, which says how long it is.
-    # Gradio looks for generator functions; the type checks of tests wrap `run` in a function that is none.
-    making = functools.wraps(run)(lambda *order: (yield from run(*order)))
-    asks = [make.click, prompt.submit]
-    made = gr.on(asks, making, asked, shown, concurrency_limit=None, **private)
+    # Gradio has to see a generator function; the type checker of the tests wraps `run` in a function that is not one.
+    making = functools.wraps(run)(lambda *values: (yield from run(*values)))
+    # No limit: the studio has its own queue, which tells each job its position.
+    made = gr.on(
+      [make.click, prompt.submit], making, asked, shown, concurrency_limit=None, **private
+    )
     made.failure(None, None, [message, make, stop], js=messages.LOST)
     stop.click(cancel, queue=False, **private)
-    page.unload(cancel)  # who closes the page waits for nothing
+    page.unload(cancel)
   return page
 
 
 def live(
   work: Callable[[Callable[[Any], None]], Result], stop: Callable[[], Any]
 ) -> Generator[Any, None, Result]:
-  """Runs `work(show)` in a thread; gives what it shows, the newest only, and returns what it returns.
+  """Runs `work(show)` in a thread; yields what is shown, skipping all but the newest, and returns the result.
 
-  `stop()` is called at the end, also if nobody waits for it: it is to end the work.
+  Args:
+    work: the function to run.
+    stop: called when the generator ends, early or not; must make `work` return soon.
   """
   news = queue.SimpleQueue()
   with concurrent.futures.ThreadPoolExecutor(1) as pool:
     job = pool.submit(work, news.put)
     job.add_done_callback(lambda _: news.put(None))
     try:
-      while (update := news.get()) is not None:
-        while update is not None and not news.empty():
+      while True:
+        update = news.get()
+        while not news.empty():
           update = news.get()
-        if update is None:
+        if update is None:  # always the last one
           break
         yield update
     finally:
@@ -202,29 +210,29 @@ def live(
 def served(
   studio: Studio, host: str, port: int | None, allowed_hosts: Sequence[str] = ()
 ) -> Iterator[gr.Blocks]:
-  """The page on the air, with a folder for uploads and results that goes when it does.
+  """Serves the page, with a folder for uploads and videos that is deleted at the end.
 
   Args:
-    studio: what makes the videos; its orders are cancelled at the end.
+    studio: generates the videos; its jobs are cancelled at the end.
     host: address to listen on.
-    port: port to listen on; None for one that is free.
-    allowed_hosts: names that the page is asked for by, beside `host`, `localhost`, this machine's name and IP addresses.
+    port: port to listen on; None for a free one.
+    allowed_hosts: host names that requests may use, besides `host`, IP addresses, localhost and this machine's name.
 
   Raises:
-    OSError: if the address cannot be listened on.
+    OSError: if the address is not available.
   """
   folder = tempfile.mkdtemp(prefix="lumiere_web_")
   delete = functools.partial(shutil.rmtree, folder, ignore_errors=True)
-  with contextlib.ExitStack() as at_end:  # what is named last is done first
+  with contextlib.ExitStack() as at_end:  # callbacks run in reverse order
     at_end.callback(delete)
     os.environ["GRADIO_TEMP_DIR"] = folder
-    gr.routes.DEFAULT_TEMP_DIR = folder  # else /tmp/gradio, which may be somebody else's
+    gr.routes.DEFAULT_TEMP_DIR = folder  # the default, /tmp/gradio, may belong to another user
     page = build(studio, folder).queue(api_open=False)
     launch(page, host, port, allowed_hosts)
-    # Requests that still run may write to the folder. But who ended the program may not wait for them: it is deleted twice.
+    # The folder is deleted at once, as the process may soon be killed, and again when no request can write to it any more.
     at_end.callback(page.server.thread.join)
     at_end.callback(page.close, verbose=False)
-    # Browsers that hold a connection open are not waited for, nor is each of them reported.
+    # The server neither waits for open connections nor logs an error for each of them.
     page.server.force_exit = True
     at_end.callback(logging.getLogger("uvicorn.error").setLevel, "CRITICAL")
     at_end.callback(delete)
@@ -233,9 +241,9 @@ def served(
 
 
 def launch(page: gr.Blocks, host: str, port: int | None, allowed_hosts: Sequence[str]):
-  """Puts a page on the air; raises OSError if the address cannot be listened on."""
+  """Starts the server; raises OSError if the address is not available."""
   try:
-    if port is not None:  # Gradio would leave its own attempt open
+    if port is not None:  # Gradio would leave its own socket open
       socket.create_server((host, port)).close()
     page.launch(
       server_name=host,

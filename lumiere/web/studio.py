@@ -1,4 +1,4 @@
-"""What the page's buttons do, without the page: checks what came in, asks the cascade, stops when told to."""
+"""What the page does, without the page: checks uploads and jobs, queues jobs, runs the cascade, cancels."""
 
 import contextlib
 import dataclasses
@@ -22,26 +22,26 @@ MAX_PIXELS = 16_000_000
 MAX_PROMPT = 500
 MAX_STEPS = 1000
 MAX_WAITING = 16
-# Clips of text may be so many times longer than those that the base was trained on.
+# Text-to-video clips may be this many times longer than the training clips.
 MAX_LENGTH = 4
-# Pictures are shown this wide or wider to be painted on.
+# Shortest side of an image in the editor, in pixels.
 CANVAS = 512
 
 
 class Cancelled(Exception):
-  """Somebody wants it no longer."""
+  """A job was cancelled."""
 
 
-class Order(NamedTuple):
-  """What somebody asks for.
+class Job(NamedTuple):
+  """A request for a video.
 
   Attributes:
-    prompt: what to show.
-    picture: as `Studio.read_picture` gave it, to be animated; None for text to video.
-    layers: drawings over the picture, [h w 4]: only where something is drawn it moves; if nothing is drawn, all of it does.
-    seed: of all noise.
-    num_frames: frames of the video.
-    num_steps: sampler steps of the base.
+    prompt: the caption.
+    picture: an image to animate, from `Studio.read_picture`; None for text to video.
+    layers: drawings over the image, [h w 4]; only what they cover moves. Without any, all of the image may move.
+    seed: random seed.
+    num_frames: frames of the video; None for the length of the training clips.
+    num_steps: sampler steps of the base; None for the steps in its config.
     strength: of the style, in [0, 1].
   """
 
@@ -54,94 +54,91 @@ class Order(NamedTuple):
   strength: float | int = 0.0
 
 
-class Report(NamedTuple):
-  """How far an order has come.
+class Progress(NamedTuple):
+  """The state of a job.
 
   Attributes:
-    before: orders that are made first; 0 when it is this one's turn.
-    title: what is being made of it.
-    done: steps of that which are done.
-    total: of how many.
-    compiles: whether the next step waits for a program to be compiled.
-    stops: whether the order was cancelled; it ends before its next step.
+    ahead: jobs that run before this one; 0 once it runs.
+    title: the stage of the cascade.
+    done: finished steps of that stage.
+    total: all steps of that stage; 0 before the first stage.
+    compiling: whether the current step has to be compiled first.
+    cancelling: whether the job was cancelled and ends after the current step.
   """
 
-  before: int = 0
+  ahead: int = 0
   title: str = ""
   done: int = 0
   total: int = 0
-  compiles: bool = False
-  stops: bool = False
+  compiling: bool = False
+  cancelling: bool = False
 
 
-class _Place(NamedTuple):
-  """A session's place in the line: what it is shown, and what stops its order."""
+class _Queued(NamedTuple):
+  """A job in the queue: the function that reports its progress, and the event that cancels it."""
 
-  show: Callable[[Report], Any]
+  show: Callable[[Progress], Any]
   stop: threading.Event
 
 
 class Studio:
-  """A cascade that works on one order at a time; the others wait in line."""
+  """A cascade that runs one job at a time and queues the others."""
 
   def __init__(self, cascade: Cascade, style: epath.PathLike | None = None):
-    """A studio around a cascade.
+    """Wraps a cascade.
 
     Args:
-      cascade: what makes the videos.
+      cascade: generates the videos.
       style: workdir of a style for its base.
 
     Raises:
-      ValueError: if the style's network is not that of the base.
+      ValueError: if the style has another network than the base.
     """
     self.cascade, self.style = cascade, style
-    # Sessions in the order in which they came; it is the first one's turn.
-    self._line: dict[str, _Place] = {}
-    self._moves = threading.Condition()
+    # One job per session, in order of arrival; the first one runs.
+    self._queue: dict[str, _Queued] = {}
+    self._changed = threading.Condition()
     self._compiled = set()
     if style is not None:
-      self.styled(0.5)  # a style that does not fit is known before anybody waits for it
+      self.styled(0.5)  # fails here, not at the first job, if the style does not fit
 
   @property
   def animates(self) -> bool:
-    """Whether the base can be given pictures."""
+    """Whether the base can animate images."""
     return self.cascade.base.experiment.masks is not None
 
   @property
   def style_name(self) -> str:
-    """What the style is called: the name of its workdir; "" without one."""
+    """The name of the style's workdir; "" without a style."""
     return epath.Path(self.style).name if self.style else ""
 
-  # A styled base is as large as the base: the last two are kept, to go back and forth between.
+  # A styled base is as large as the base: keep two, to switch between them.
   @functools.lru_cache(maxsize=2)  # noqa: B019 (a studio lives as long as its process)
   def styled(self, strength: float | int) -> Cascade:
-    """The cascade at a strength of the style; at 0 it is the cascade itself."""
+    """The cascade with a style of this strength; at 0 the cascade itself."""
     if self.style is None or strength == 0:
       return self.cascade
     return self.cascade.restyle(self.style, strength)
 
   def read_picture(self, path: str) -> UInt8[np.ndarray, "side side 3"]:
-    """An uploaded file as the cascade will see it, its middle square at the videos' resolution, with pixels enlarged to be seen.
+    """An uploaded image as the cascade sees it: the middle square at the cascade's resolution, enlarged for the editor.
 
     Raises:
-      ValueError: if it is too large or no picture.
+      ValueError: if the file is too large or not a readable image.
     """
     name = os.path.basename(path)
     if (size := os.path.getsize(path)) > MAX_UPLOAD:
-      raise ValueError(
-        f"{name} has {size / 2**20:.1f} MiB; pictures of up to {MAX_UPLOAD // 2**20} MiB are taken"
-      )
+      raise ValueError(f"{name} has {size / 2**20:.1f} MiB; the limit is {MAX_UPLOAD // 2**20} MiB")
     try:
       with pictures.open_file(path) as file:
         image = pictures.identify(file)
         if image is None:
-          raise frames.UnreadableError(
-            f"there is none in it, whatever its name says; one of {', '.join(pictures.FORMATS)} is needed"
-          )
+          formats = ", ".join(pictures.FORMATS)
+          raise frames.UnreadableError(f"no picture in it; one of {formats} is needed")
         width, height = image.size
         if width * height > MAX_PIXELS:
           raise frames.UnreadableError(
-            f"it has {width}x{height} pixels; up to {MAX_PIXELS / 1e6:g} million are taken"
+            f"it has {width}x{height} pixels; the limit is {MAX_PIXELS / 1e6:g} million"
           )
         picture = pictures.to_rgb(image, name)
     except frames.UnreadableError as error:
@@ -149,132 +146,132 @@ class Studio:
     return frames.enlarge(fit_video(picture[None], self.cascade.resolution)[0], CANVAS)
 
   def make(
-    self, order: Order, session: str, show: Callable[[Report], Any]
+    self, job: Job, session: str, show: Callable[[Progress], Any]
   ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Makes a video; who comes while another is made waits.
+    """Generates a video, after the jobs that came earlier.
 
     Args:
-      order: what to make.
-      session: whose order it is, for `cancel`.
-      show: is called whenever the line moves, and before every sampler step; not to wait for anything.
+      job: what to generate.
+      session: identifies the job for `cancel`.
+      show: called when the job moves up in the queue and before every sampler step; must not block.
 
     Raises:
-      ValueError: if it cannot be made, too many wait, or the session has an order already.
-      Cancelled: if it was cancelled; between two steps at the latest.
+      ValueError: if the job is invalid, the queue is full, or the session has a job already.
+      Cancelled: if the job was cancelled, after the current step.
     """
-    self.check(order)
+    self.check(job)
     with self._turn(session, show) as stop:
 
       def progress(steps: Iterable[int], desc: str) -> Iterator[int]:
         steps = list(steps)
-        # What the shapes of a program's arrays depend on.
-        program = (desc, self.count(order), order.picture is not None)
+        program = (
+          desc,
+          self.count(job),
+          job.picture is not None,
+        )  # all that array shapes depend on
         for done, step in enumerate(steps):
-          with self._moves:  # whose order is cancelled is shown no step after that
+          with self._changed:  # no step is shown after a cancellation
             if stop.is_set():
               raise Cancelled
-            show(Report(0, desc, done, len(steps), program not in self._compiled))
+            show(Progress(0, desc, done, len(steps), program not in self._compiled))
           yield step
           self._compiled.add(program)
 
-      return self._make(self.styled(order.strength), order, progress)
+      return self._make(self.styled(job.strength), job, progress)
 
   def cancel(self, session: str) -> bool:
-    """Takes the session's order out of the line, or stops it before its next step; whether there was one."""
-    with self._moves:
-      if (place := self._line.get(session)) is None:
+    """Cancels the session's job, waiting or running; returns whether there was one."""
+    with self._changed:
+      if (queued := self._queue.get(session)) is None:
         return False
-      place.stop.set()
-      place.show(Report(stops=True))
-      self._moves.notify_all()
+      queued.stop.set()
+      queued.show(Progress(cancelling=True))
+      self._changed.notify_all()
       return True
 
   def close(self):
-    """Cancels all orders."""
-    with self._moves:
-      for session in self._line:
+    """Cancels all jobs."""
+    with self._changed:
+      for session in self._queue:
         self.cancel(session)
 
-  def count(self, order: Order) -> int:
-    """Frames of the video that is ordered."""
-    return order.num_frames or self.cascade.num_frames
+  def count(self, job: Job) -> int:
+    """Frames of the job's video."""
+    return job.num_frames or self.cascade.num_frames
 
-  def describe(self, order: Order) -> str:
-    """What an order asks for, in one line: shown while it is made and beside the video."""
+  def describe(self, job: Job) -> str:
+    """What a job generates, and what it ignores, in one line."""
     side = self.cascade.resolution
-    about = f"{self.count(order)} frames of {side}x{side} pixels, seed {order.seed}"
+    about = f"{self.count(job)} frames of {side}x{side} pixels, seed {job.seed}"
     if self.style is not None:
-      about += f", style {self.style_name} at {order.strength:g}"
-    if rest := self.cascade.base.cut_off(order.prompt):
+      about += f", style {self.style_name} at {job.strength:g}"
+    if rest := self.cascade.base.cut_off(job.prompt):
       about += f"; the prompt is too long for the model, its end is not read: {rest!r}"
     return about
 
-  def check(self, order: Order):
-    """Raises ValueError, in words for the page, if the order cannot be made."""
-    if not order.prompt.strip():
-      raise ValueError("the prompt is blank: write what the video is to show")
-    if len(order.prompt) > MAX_PROMPT:
-      raise ValueError(
-        f"the prompt has {len(order.prompt)} characters; up to {MAX_PROMPT} are taken"
-      )
-    if not 0 <= order.seed < 2**32:
-      raise ValueError(f"the seed {order.seed} must be between 0 and {2**32 - 1}")
-    trained, count = self.cascade.num_frames, self.count(order)
-    most = trained * (1 if order.picture is not None else MAX_LENGTH)
-    if not 1 <= count <= most:
-      what = "a picture is animated" if order.picture is not None else "a video is made"
-      raise ValueError(f"{what} for up to {most} frames; {count} are too many")
-    if order.num_steps is not None and not 1 <= order.num_steps <= MAX_STEPS:
-      raise ValueError(f"{order.num_steps} steps: 1 to {MAX_STEPS} can be made")
-    if order.picture is not None and not self.animates:
-      raise ValueError("this model makes videos from text only: it cannot be given a picture")
+  def check(self, job: Job):
+    """Raises ValueError if a job cannot be run."""
+    if not job.prompt.strip():
+      raise ValueError("the prompt is blank: describe the video")
+    if len(job.prompt) > MAX_PROMPT:
+      raise ValueError(f"the prompt has {len(job.prompt)} characters; the limit is {MAX_PROMPT}")
+    if not 0 <= job.seed < 2**32:
+      raise ValueError(f"the seed {job.seed} must be between 0 and {2**32 - 1}")
+    most = self.cascade.num_frames * (1 if job.picture is not None else MAX_LENGTH)
+    if not 1 <= (count := self.count(job)) <= most:
+      what = "an animated image" if job.picture is not None else "a video"
+      raise ValueError(f"{what} has up to {most} frames, not {count}")
+    if job.num_steps is not None and not 1 <= job.num_steps <= MAX_STEPS:
+      raise ValueError(f"{job.num_steps} steps: must be between 1 and {MAX_STEPS}")
+    if job.picture is not None and not self.animates:
+      raise ValueError("this model generates from text only, it cannot animate images")
 
   @contextlib.contextmanager
-  def _turn(self, session: str, show: Callable[[Report], Any]) -> Iterator[threading.Event]:
-    """Gets in line and waits until it is the session's turn; gives what is set when it is cancelled."""
+  def _turn(self, session: str, show: Callable[[Progress], Any]) -> Iterator[threading.Event]:
+    """Queues a job and waits for its turn; gives the event that cancels it."""
     stop = threading.Event()
-    with self._moves:
-      if session in self._line:
-        raise ValueError("a video of yours is being made: wait for it or cancel it")
-      if len(self._line) > MAX_WAITING:
-        raise ValueError(f"{MAX_WAITING} videos wait to be made already: try again later")
-      self._line[session] = _Place(show, stop)
+    with self._changed:
+      if session in self._queue:
+        raise ValueError("your previous video is not finished: wait for it or cancel it")
+      if len(self._queue) > MAX_WAITING:
+        raise ValueError(f"the queue is full, {MAX_WAITING} videos are waiting: try again later")
+      self._queue[session] = _Queued(show, stop)
     try:
-      with self._moves:
-        before = None
-        while before != 0 and not stop.is_set():
-          if (now := list(self._line).index(session)) != before:
-            show(Report(before := now))
-          if before != 0:
-            self._moves.wait()
+      with self._changed:
+        ahead = None
+        while ahead != 0 and not stop.is_set():
+          if (now := list(self._queue).index(session)) != ahead:
+            show(Progress(ahead := now))
+          if ahead != 0:
+            self._changed.wait()
       if not stop.is_set():
         yield stop
     finally:
-      with self._moves:
-        del self._line[session]
-        self._moves.notify_all()
+      with self._changed:
+        del self._queue[session]
+        self._changed.notify_all()
     if stop.is_set():
       raise Cancelled
 
-  def _make(self, cascade: Cascade, order: Order, progress) -> UInt8[np.ndarray, "t h w 3"]:
+  def _make(self, cascade: Cascade, job: Job, progress) -> UInt8[np.ndarray, "t h w 3"]:
     own = cascade.base.experiment.sampling
-    sampling = dataclasses.replace(own, num_steps=order.num_steps or own.num_steps)
-    options = {"seed": order.seed, "sampling": sampling, "progress": progress}
-    count = self.count(order)
-    if order.picture is None:
-      return cascade.extend([order.prompt], count, **options)[0]
-    moving = drawn(order.layers, order.picture.shape[:2])
+    sampling = dataclasses.replace(own, num_steps=job.num_steps or own.num_steps)
+    options = {"seed": job.seed, "sampling": sampling, "progress": progress}
+    count = self.count(job)
+    if job.picture is None:
+      return cascade.extend([job.prompt], count, **options)[0]
+    moving = drawn(job.layers, job.picture.shape[:2])
     options |= {"moving": moving, "num_frames": count}
-    return cascade.animate([order.prompt], [order.picture], **options)[0]
+    return cascade.animate([job.prompt], [job.picture], **options)[0]
 
 
 def drawn(
   layers: Sequence[UInt8[np.ndarray, "_h _w 4"]], size: Sequence[int]
 ) -> Bool[np.ndarray, "h w"] | None:
-  """Where a picture was painted on; None if nowhere.
+  """The part of an image that is painted over; None if there is none.
 
   Raises:
-    ValueError: if a layer has not the picture's size.
+    ValueError: if a layer has another size than the image.
   """
   region = np.zeros(tuple(size), bool)
   for layer in layers:
