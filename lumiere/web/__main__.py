@@ -1,8 +1,8 @@
-"""A web page that makes videos from text and pictures, for one person at a time.
+"""A web page that generates videos from text and images, one at a time.
 
 python -m lumiere.web --workdir=runs/stunet_masked_tiny --ssr_workdir=runs/ssr_tiny
 
-Pictures are animated if the base is conditional (configs/stunet_masked_tiny.py). Needs Gradio: pip install -e '.[web]'
+Images are animated if the base is conditional (configs/stunet_masked_tiny.py). Needs Gradio: pip install -e '.[web]'
 """
 
 import contextlib
@@ -31,13 +31,13 @@ _PORT = flags.DEFINE_integer("port", 7860, "Port to listen on.", lower_bound=1, 
 _ALLOWED_HOSTS = flags.DEFINE_list(
   "allowed_hosts",
   [],
-  "Names under which the page may be asked for, beside --host, localhost, this machine's name and IP addresses: what a "
-  "proxy in front of it is called.",
+  "Further host names that requests may use, such as that of a reverse proxy; IP addresses, localhost, this machine's "
+  "name and --host are always allowed.",
 )
 
 
 def main():
-  """Reads the flags, restores the models, serves the page until Ctrl-C or another signal ends it."""
+  """Restores the models and serves the page until Ctrl-C or another signal ends it."""
   if _WORKDIR.value is None:
     raise ValueError("--workdir is missing: give the workdir of a stunet training run")
   try:
@@ -50,24 +50,24 @@ def main():
   cascade = Cascade.restore(_WORKDIR.value, _SSR_WORKDIR.value, text_encoder=_TEXT_ENCODER.value)
   studio = Studio(cascade, _STYLE.value)
   serving = page.served(studio, _HOST.value, _PORT.value, _ALLOWED_HOSTS.value)
-  with signals_end_it(), serving as blocks:
+  with exit_on_signals(), serving as blocks:
     print(f"{blocks.local_url} (Ctrl-C ends it)", flush=True)
     blocks.block_thread()
 
 
 @contextlib.contextmanager
-def signals_end_it() -> Iterator[None]:
-  """Ctrl-C, SIGTERM and a closed terminal end the program in good order: what was uploaded and made is deleted."""
+def exit_on_signals() -> Iterator[None]:
+  """Turns SIGINT, SIGTERM and SIGHUP into SystemExit, so that context managers clean up."""
 
   def end(number, _):
-    signal.signal(number, signal.SIG_DFL)  # who asks again waits for nothing
+    signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
     sys.exit(128 + number)
 
-  names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has not all of them
+  names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows lacks SIGHUP
   numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
   before = {number: signal.getsignal(number) for number in numbers}
   for number, handler in before.items():
-    if handler in (signal.SIG_DFL, signal.default_int_handler):  # under nohup one is ignored
+    if handler in (signal.SIG_DFL, signal.default_int_handler):  # nohup ignores SIGHUP
       signal.signal(number, end)
   try:
     yield

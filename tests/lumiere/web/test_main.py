@@ -12,7 +12,7 @@ import httpx
 
 from tests.command_line import assert_one_line, run
 
-# Seconds that a busy machine may take.
+# In seconds; the machine may be busy.
 PATIENCE = 900
 
 
@@ -28,7 +28,7 @@ def test_what_cannot_be_served_is_said(runs, tmp_path, monkeypatch, capsys):
     assert_one_line(serve(workdir, f"--port={port}"), "--host=127.0.0.1", f"--port={port}", "use")
 
 
-def test_sigterm_leaves_no_uploads_and_foreign_requests_leave_none_either(runs, tmp_path):
+def test_sigterm_deletes_uploads_and_foreign_requests_are_refused(runs, tmp_path):
   with socket.create_server(("127.0.0.1", 0)) as free:
     port = free.getsockname()[1]
   command = [sys.executable, "-m", "lumiere.web", f"--workdir={runs['stunet']}", f"--port={port}"]
