@@ -112,5 +112,5 @@ def test_a_result_that_is_not_finite_ends_in_an_error_and_in_no_video(cascade):
   broken = jax.tree.map(lambda leaf: leaf * np.nan, params)
   base = Generator(cascade.base.experiment, 7, cascade.base._rebuild, broken, frozen)
   base._steps = cascade.base._steps  # compiled: weights are their arguments
-  with pytest.raises(SamplingError, match="base video that the stunet model of step 7 made is not"):
+  with pytest.raises(SamplingError, match="base video of the stunet model of step 7 is not finite"):
     dataclasses.replace(cascade, base=base).generate(["a red circle"])
