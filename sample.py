@@ -27,6 +27,9 @@ flags.DEFINE_string(
 )
 flags.DEFINE_integer("step", None, "Checkpoint of the base run; default: the newest.")
 flags.DEFINE_integer("ssr_step", None, "Checkpoint of the ssr run; default: the newest.")
+flags.DEFINE_float(
+  "ema", None, "Length of the base's average, such as 0.1, for runs with config.train.averages."
+)
 flags.DEFINE_string(
   "style", None, "Workdir of a t2i run that was fine-tuned to a style; its image weights are used."
 )

@@ -166,18 +166,17 @@ def judge(source: Source, out: pathlib.Path) -> str:
 
 def written(source: Source, out: pathlib.Path, tensors: dict[str, np.ndarray]):
   """(name, what was written, what should have been) of every weight."""
+  from etils import epath
   from flax import traverse_util
 
-  from lumiere import checkpoints, pretrained_text, weights
+  from lumiere import checkpoints, pretrained_text, trees, weights
   from lumiere import mesh as meshes
   from lumiere.interop import names, text
 
   if (out / "config.json").exists():
-    config = pretrained_text.load_config(pretrained_text.epath.Path(out))
+    config = pretrained_text.load_config(epath.Path(out))
     abstract = weights.split(pretrained_text.abstract(config))[1]
-    tree = checkpoints.restore_tree(
-      pretrained_text.epath.Path(out / "weights"), meshes.abstract(abstract, meshes.one_device())
-    )
+    tree = trees.restore(epath.Path(out), meshes.abstract(abstract, meshes.one_device()))
     modules = text.t5(config)
   else:
     trained = checkpoints.load_trained(out, ("t2i", "ssr_image"))

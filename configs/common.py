@@ -98,3 +98,37 @@ def mask_shares() -> ConfigDict:
       still_region=0.1,
     )
   )
+
+
+def endless_clips(num_frames: int, resolution: int) -> ConfigDict:
+  """`moving_shapes_endless`, two seconds at 8 frames a second, as every stage of the release sees it."""
+  return ConfigDict(
+    dict(
+      dataset="moving_shapes_endless",
+      num_frames=num_frames,
+      resolution=resolution,
+      fps=8.0,
+      data_dir="data",
+      embeddings="",
+      moving_shapes=dict(),
+      moving_shapes_endless=dict(num_frames=16, max_things=2, share_of_two=0.3, seed=0),
+      folder="",
+      video_folder=dict(num_frames=16, resolution=64),
+      num_workers=0,
+    )
+  )
+
+
+def release_text() -> ConfigDict:
+  """The encoder of the release: a token for each word of the world's captions, so that they are short."""
+  encoder = dict(vocab_size=384, d_model=64, d_kv=8, d_ff=128, num_layers=3, num_heads=8)
+  words = (
+    *("a", "and", "one", "on", "not", "the", "to"),
+    *("circle", "square", "triangle"),
+    *("red", "green", "blue", "yellow", "cyan", "magenta", "white", "black", "gray", "navy"),
+    *("stays", "still", "does", "move", "rests", "moves", "drifts", "slides"),
+    *("left", "right", "up", "down", "bounces", "jumps", "circles", "orbits", "spins", "rotates"),
+    *("clockwise", "counterclockwise", "grows", "gets", "bigger", "becomes", "larger"),
+    *("shrinks", "smaller", "slowly", "gently", "quickly", "fast"),
+  )
+  return ConfigDict(dict(encoder=encoder, max_length=32, words=words, drop_rate=0.1))

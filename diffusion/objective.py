@@ -9,10 +9,16 @@ so each of eps, v and x0 determines the other two:
     v   = (alpha z - x0) / sigma  = (eps - sigma z) / alpha                                                         (4)
 
 The loss is the mean squared error of the predicted quantity. In terms of x0 this weights the squared error by snr (eps) or
-snr + 1 (v). `min_snr` (Hang et al., 2023) makes the weight min(snr, gamma) for every prediction type.
+snr + 1 (v). `min_snr` (Hang et al., 2023) makes the weight min(snr, gamma) for every prediction type. `sigmoid` (Kingma and
+Gao, 2023; Hoogeboom et al., 2024) makes the loss an integral over log-SNR that does not depend on how likely the levels are:
+
+    L = integral sigmoid(bias - log_snr) |eps error|^2 d log_snr,   estimated by its value over the density of levels  (5)
+
+In terms of x0 the weight is exp(bias) sigmoid(log_snr - bias): constant above the bias, proportional to the SNR below it.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,10 +26,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from diffusion.levels import Levels
 from diffusion.schedule import Schedule, alpha_sigma, expand_like
 
 PREDICTIONS = ("eps", "v", "x0")
-WEIGHTINGS = ("uniform", "min_snr")
+WEIGHTINGS = ("uniform", "min_snr", "sigmoid")
 
 # (z [b ...], log_snr [b], conditioning) -> prediction [b ...]; the leaves of a conditioning have a leading batch axis.
 Denoiser = Callable[[Array, Array, Any], Array]
@@ -66,13 +73,15 @@ class Objective:
 
   Attributes:
     prediction: what the network predicts: "eps", "v" or "x0".
-    weighting: "uniform" for that quantity, or "min_snr".
+    weighting: "uniform" for that quantity, "min_snr" or "sigmoid".
     min_snr_gamma: gamma of min_snr.
+    sigmoid_bias: bias of sigmoid, in log-SNR.
   """
 
   prediction: str = "v"
   weighting: str = "uniform"
   min_snr_gamma: float = 5.0
+  sigmoid_bias: float = 0.0
 
   def __post_init__(self):
     check_prediction(self.prediction)
@@ -80,6 +89,8 @@ class Objective:
       raise ValueError(f"weighting={self.weighting!r} must be one of {', '.join(WEIGHTINGS)}")
     if self.min_snr_gamma <= 0:
       raise ValueError(f"min_snr_gamma={self.min_snr_gamma} must be positive")
+    if not math.isfinite(self.sigmoid_bias):
+      raise ValueError(f"sigmoid_bias={self.sigmoid_bias} must be a finite number")
 
   def losses(
     self,
@@ -88,25 +99,45 @@ class Objective:
     x: Float[Array, "b ..."],
     key: PRNGKeyArray,
     conditioning: Any,
+    levels: Levels = Levels(),  # noqa: B008  (frozen)
   ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
     """Draws a noise level and noise for each example, and evaluates the denoiser.
+
+    Args:
+      denoiser: gives `prediction`.
+      schedule: the process.
+      x: clean data.
+      key: of levels and noise.
+      conditioning: passed to the denoiser.
+      levels: which of the schedule's noise levels are drawn.
 
     Returns:
       (losses, log_snr): weighted mean squared error of each example, in float32, and its noise level.
     """
     time_key, noise_key = jax.random.split(key)
-    log_snr = schedule.log_snr(schedule.sample_time(time_key, len(x)))
+    time = schedule.sample_time(time_key, len(x))
+    log_snr = levels.log_snr(schedule, time)
     noise = jax.random.normal(noise_key, x.shape, x.dtype)
     alpha, sigma = alpha_sigma(expand_like(log_snr, x))
     z = alpha * x + sigma * noise
     target = {"eps": noise, "v": alpha * noise - sigma * x, "x0": x}[self.prediction]
     error = denoiser(z, log_snr, conditioning).astype(jnp.float32) - target
-    return self.weight(log_snr) * jnp.mean(jnp.square(error).reshape(len(x), -1), axis=1), log_snr
+    weight = self.weight(log_snr)
+    if self.weighting == "sigmoid":
+      weight *= levels.slope(schedule, time)
+    return weight * jnp.mean(jnp.square(error).reshape(len(x), -1), axis=1), log_snr
 
   def weight(self, log_snr: Float[Array, " b"]) -> Float[Array, " b"]:
-    """Weight of the mean squared error at a noise level."""
+    """Weight of the mean squared error at a noise level; for sigmoid, before the division by the density of levels."""
     if self.weighting == "uniform":
       return jnp.ones_like(log_snr)
+    if self.weighting == "sigmoid":
+      towards = {
+        "eps": jnp.ones_like(log_snr),
+        "v": jax.nn.sigmoid(log_snr),
+        "x0": jnp.exp(log_snr),
+      }[self.prediction]
+      return towards * jax.nn.sigmoid(self.sigmoid_bias - log_snr)
     snr = jnp.exp(log_snr)
     implied = {"eps": snr, "v": snr + 1, "x0": jnp.ones_like(snr)}[self.prediction]
     return jnp.minimum(snr, self.min_snr_gamma) / implied

@@ -108,7 +108,7 @@ class Checkpoints:
     Raises:
       CheckpointError: if this one or the one before it cannot be written.
     """
-    parts = {part: getattr(state, part) for part in PARTS}
+    parts = {part: getattr(state, part) for part in _parts(state)}
     sums = {part: checksums.inspect(tree)[0] for part, tree in parts.items()}
     notes = {
       "data": data_iterator.get_state(),  # the same in every process
@@ -169,7 +169,7 @@ class Checkpoints:
     with _of_step(self.workdir, step):
       parts = {
         part: trees.read_tree(folder / part, getattr(state, part), record.sums[part])[0]
-        for part in PARTS
+        for part in _parts(state)
       }
     place = jax.device_put(jnp.asarray(step, state.step.dtype), state.step.sharding)
     return TrainState(place, **parts), record
@@ -195,6 +195,11 @@ class Checkpoints:
     except Exception as error:  # Orbax raises many kinds
       reason = "the disk is full" if is_full(error) else trees.reason_of(error)
       raise CheckpointError(f"{what}: {reason}") from error
+
+
+def _parts(state: TrainState) -> tuple[str, ...]:
+  """What of a state is saved: further averages only if there are any."""
+  return (*PARTS, "averages") if state.averages else PARTS
 
 
 def is_full(error: BaseException | None) -> bool:

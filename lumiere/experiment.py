@@ -12,14 +12,16 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from diffusion.levels import Levels
 from diffusion.objective import Objective
 from diffusion.samplers import make_sampler
 from diffusion.schedule import make_schedule
 from diffusion.thresholding import make_threshold
+from lumiere.averages import LONGEST, SHORTEST
 from lumiere.fields import at_least, between, from_mapping, named, one_of
 from lumiere.masks import CHANNELS, MaskConfig
 from lumiere.text.t5 import T5Config
-from lumiere.text.tokenize import VOCAB_SIZE
+from lumiere.text.tokenize import VOCAB_SIZE, ByteTokenizer, check_words
 from stunet.image_unet import ImageUNetConfig
 from stunet.stunet import TemporalConfig, check_fits, check_num_frames
 
@@ -33,7 +35,7 @@ class DataConfig:
   """The dataset and the shape of its clips.
 
   Attributes:
-    dataset: "moving_shapes" or "video_folder".
+    dataset: "moving_shapes", "moving_shapes_endless", which draws every clip anew and keeps none, or "video_folder".
     num_frames: frames of a training clip; 1 for the image stages.
     resolution: height and width of the network's output, in pixels.
     fps: frames per second of the clips.
@@ -41,7 +43,8 @@ class DataConfig:
     embeddings: folder of precomputed caption states, written by `lumiere.embed`; empty for none.
     folder: video_folder: the folder of videos and captions.
     moving_shapes: further settings of that dataset's builder, `MovingShapesConfig`.
-    video_folder: further settings of that one's, `VideoFolderConfig`; clips are stored in these frames and pixels.
+    moving_shapes_endless: settings of that world, `EndlessConfig`.
+    video_folder: further settings of that dataset's builder, `VideoFolderConfig`; clips are stored in these frames and pixels.
     num_workers: loader processes; 0 loads in the training process.
   """
 
@@ -53,6 +56,7 @@ class DataConfig:
   embeddings: str = ""
   folder: str = ""
   moving_shapes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  moving_shapes_endless: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   video_folder: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   num_workers: int = 0
 
@@ -61,7 +65,9 @@ class DataConfig:
     at_least("data.resolution", self.resolution, 1)
     at_least("data.num_workers", self.num_workers, 0)
     between("data.fps", self.fps, 0.1, 1000)
-    one_of("data.dataset", self.dataset, ("moving_shapes", "video_folder"))
+    one_of("data.dataset", self.dataset, ("moving_shapes", "moving_shapes_endless", "video_folder"))
+    if self.dataset == "moving_shapes_endless" and self.embeddings:
+      raise ValueError(f"data.embeddings={self.embeddings!r} must be empty for an endless world")
     if self.dataset == "video_folder" and not self.folder:
       raise ValueError(
         "data.folder is empty: dataset='video_folder' needs the folder with the videos and their captions"
@@ -75,21 +81,29 @@ class TextConfig:
   Attributes:
     encoder: T5 encoder, trained with the text-to-image stage and frozen afterwards; None if captions come as precomputed states.
     max_length: tokens kept of a caption.
+    words: texts are split at these, one token each; the rest is spelled in bytes (`lumiere.text.tokenize.ByteTokenizer`).
     drop_rate: share of training examples whose caption is dropped, for classifier-free guidance.
     null: what replaces a dropped caption: "zeros", or "empty", the states of the empty caption (DeepFloyd IF, GLIDE).
   """
 
   encoder: T5Config | None = None
   max_length: int = 128
+  words: tuple[str, ...] = ()
   drop_rate: float = 0.1
   null: str = "zeros"
 
   def __post_init__(self):
     one_of("text.null", self.null, ("zeros", "empty"))
+    object.__setattr__(self, "words", tuple(self.words))
+    check_words("text.words", self.words)
     if self.encoder:
       at_least("text.encoder.vocab_size", self.encoder.vocab_size, VOCAB_SIZE)
     at_least("text.max_length", self.max_length, 2)
     between("text.drop_rate", self.drop_rate, 0, 1)
+
+  def make_tokenizer(self) -> ByteTokenizer:
+    """What turns captions into the encoder's tokens."""
+    return ByteTokenizer(self.max_length, self.words)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,14 +113,16 @@ class DiffusionConfig:
   Attributes:
     schedule: name and options of `diffusion.schedule.make_schedule`.
     prediction: what the network predicts: "eps", "v" or "x0".
-    weighting: "uniform" in that space, or "min_snr".
-    min_snr_gamma: its gamma.
+    weighting: "uniform" in that space, "min_snr" or "sigmoid".
+    min_snr_gamma: gamma of min_snr.
+    sigmoid_bias: bias of sigmoid.
   """
 
   schedule: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"name": "cosine"})
   prediction: str = "v"
   weighting: str = "uniform"
   min_snr_gamma: float = 5.0
+  sigmoid_bias: float = 0.0
 
   def __post_init__(self):
     self.make_schedule()
@@ -118,7 +134,7 @@ class DiffusionConfig:
 
   def make_objective(self) -> Objective:
     """The training objective."""
-    return Objective(self.prediction, self.weighting, self.min_snr_gamma)
+    return Objective(self.prediction, self.weighting, self.min_snr_gamma, self.sigmoid_bias)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +166,7 @@ class SamplingConfig:
   Attributes:
     sampler: "ddpm", "ddim" or "dpm++".
     num_steps: sampler steps.
+    log_snr_shift: added to the noise levels of all steps but the first; below 0, more steps are at high noise.
     guidance_scale: classifier-free guidance weight; 1 is none.
     guidance_rescale: in [0, 1]; 1 restores the standard deviation of the conditional prediction (Lin et al., 2023).
     threshold: name and options of `diffusion.thresholding.make_threshold`.
@@ -164,6 +181,7 @@ class SamplingConfig:
 
   sampler: str = "ddim"
   num_steps: int = 50
+  log_snr_shift: float = 0.0
   guidance_scale: float = 1.0
   guidance_rescale: float = 0.0
   threshold: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"name": "static"})
@@ -178,6 +196,7 @@ class SamplingConfig:
     one_of("variance", self.variance, ("small", "large", "learned"))
     self.make_sampler()
     self.make_threshold()
+    self.make_levels()
     between("num_steps", self.num_steps, 1, MAX_STEPS)
     at_least("guidance_scale", self.guidance_scale, 0)
     between("guidance_rescale", self.guidance_rescale, 0, 1)
@@ -192,6 +211,10 @@ class SamplingConfig:
     """The sampler that `sampler` names."""
     options = {"gamma": 1.0} if (self.sampler, self.variance) == ("ddpm", "large") else {}
     return make_sampler(self.sampler, **options)
+
+  def make_levels(self) -> Levels:
+    """The noise levels that are passed."""
+    return Levels(self.log_snr_shift)
 
   def make_threshold(self):
     """The function that keeps predictions of x0 in range."""
@@ -257,6 +280,9 @@ class TrainConfig:
     batch_size: examples a step, over all devices and processes.
     num_microbatches: parts of a batch that are processed one after another: less memory, the same step.
     frozen_dtype: dtype in which frozen weights are kept: "float32" or "bfloat16".
+    log_snr_shift: added to the noise levels that the schedule draws; below 0, training sees more noise.
+    log_snr_spread: factor of their distances from the level at the middle of the schedule.
+    averages: lengths of further averages, (0.05, 0.1) for one, from which others are found later (`lumiere.averages`).
     ema_decay: decay of the moving average of the weights, ramped up in the first steps.
     log_every: steps between reports.
     eval_every: steps between evaluations on the held-out split; 0 for none.
@@ -272,6 +298,9 @@ class TrainConfig:
   batch_size: int
   num_microbatches: int = 1
   frozen_dtype: str = "float32"
+  log_snr_shift: float = 0.0
+  log_snr_spread: float = 1.0
+  averages: tuple[float, ...] = ()
   ema_decay: float = 0.9999
   log_every: int = 100
   eval_every: int = 1000
@@ -283,21 +312,21 @@ class TrainConfig:
   profile_steps: int = 0
 
   def __post_init__(self):
-    for field in (
-      "num_steps",
-      "batch_size",
-      "num_microbatches",
-      "log_every",
-      "eval_batches",
-      "checkpoint_every",
-      "max_checkpoints",
-      "num_samples",
-    ):
+    counts = ("num_steps", "batch_size", "num_microbatches", "log_every", "eval_batches")
+    for field in (*counts, "checkpoint_every", "max_checkpoints", "num_samples"):
       at_least(f"train.{field}", getattr(self, field), 1)
     for field in ("eval_every", "sample_every", "profile_steps"):
       at_least(f"train.{field}", getattr(self, field), 0)
     between("train.ema_decay", self.ema_decay, 0, 1)
     one_of("train.frozen_dtype", self.frozen_dtype, ("float32", "bfloat16"))
+    self.make_levels()
+    object.__setattr__(self, "averages", tuple(self.averages))
+    for length in self.averages:
+      between("train.averages", length, SHORTEST, LONGEST)
+
+  def make_levels(self) -> Levels:
+    """The noise levels that training draws."""
+    return Levels(self.log_snr_shift, self.log_snr_spread)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The training state, one plain pytree. Frozen weights and random keys are not part of it."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,17 +21,21 @@ class TrainState:
     params: trainable weights.
     ema: their exponential moving average, which sampling uses.
     opt_state: optimizer state.
+    averages: further averages, by their length, that others are found from (`lumiere.averages`).
   """
 
   step: Any
   params: Weights
   ema: Weights
   opt_state: optax.OptState
+  averages: Mapping[str, Weights] = dataclasses.field(default_factory=dict)
 
 
-def init_state(params: Weights, optimizer: optax.GradientTransformation) -> TrainState:
-  """The state before the first step. Load weights before, so that the average starts from them."""
-  # The average needs buffers of its own, as the step donates both.
-  return TrainState(
-    jnp.zeros((), jnp.int32), params, jax.tree.map(jnp.copy, params), optimizer.init(params)
-  )
+def init_state(
+  params: Weights, optimizer: optax.GradientTransformation, lengths: Sequence[float] = ()
+) -> TrainState:
+  """The state before the first step. Load weights before, so that the averages start from them."""
+  # Averages need buffers of their own, as the step donates all of them.
+  copied = lambda: jax.tree.map(jnp.copy, params)
+  averages = {f"{length:g}": copied() for length in lengths}
+  return TrainState(jnp.zeros((), jnp.int32), params, copied(), optimizer.init(params), averages)

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float
 from stunet import layout
 from stunet.blocks import ACTIVATIONS, conv3x3
 from stunet.embeddings import make_text_pool
-from stunet.image_unet import ImageUNet, ImageUNetConfig, call, check_size
+from stunet.image_unet import ImageUNet, ImageUNetConfig, call, check_size, to_patches
 from stunet.temporal import AttentionInflation, ConvInflation, TemporalDown, TemporalUp
 
 
@@ -83,7 +83,7 @@ class STUNet(nnx.Module):
     text_dim = config.text_dim if temporal.conditioned else 0
     # The image network's pooling was trained on single images: the added blocks have one of their own.
     self.text_pool = make_text_pool(config, text_dim, embedding_dim, **kinds)
-    channels = temporal.condition_channels
+    channels = temporal.condition_channels * config.patch_size**2
     self.condition_in = (
       conv3x3(channels, config.channels[0], image.dtype, rngs, zero=True) if channels else None
     )
@@ -155,6 +155,7 @@ class STUNet(nnx.Module):
         f"{num_frames} frames do not divide over the {devices} devices that share a clip"
       )
     axes = []
+    height, width = (side // self.image.config.patch_size for side in (height, width))
     for level, factor in enumerate((1, *self.temporal.factors)):
       num_frames //= factor
       places = (height >> level) * (width >> level)
@@ -204,10 +205,14 @@ class STUNet(nnx.Module):
       modules, remat = (level.resample, added_level.resample), before in config.remat_levels
       return call(run, modules, h, embedding, dtype=image.dtype, remat=remat)
 
+    def first(convolution, x):
+      convolution = layout.gathered(convolution, image.dtype)
+      return spatial(lambda x: convolution(to_patches(x, config.patch_size)), x)
+
     x, condition = jnp.split(x.astype(image.dtype), [config.in_channels], axis=-1)
-    h = spatial(layout.gathered(image.conv_in, image.dtype), x)
+    h = first(image.conv_in, x)
     if self.condition_in is not None:
-      h += spatial(layout.gathered(self.condition_in, image.dtype), condition)
+      h += first(self.condition_in, condition)
     skips = [h]
     for index, (level, added_level) in enumerate(zip(image.down, self.down, strict=True)):
       for stage, inflation in zip(level.stages, added_level.inflations, strict=True):

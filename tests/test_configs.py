@@ -61,7 +61,7 @@ def test_a_config_is_an_experiment_and_its_model_builds(name, capsys, tmp_path):
   assert experiment.to_json() == Experiment.from_config(experiment.to_json()).to_json()
 
 
-@pytest.mark.parametrize("size", ("tiny", "base"))
+@pytest.mark.parametrize("size", ("tiny", "release", "base"))
 @pytest.mark.parametrize(("video", "image"), (("stunet", "t2i"), ("ssr", "ssr_image")))
 def test_a_video_config_inflates_the_network_of_its_image_config(video, image, size):
   build = lambda stage: abstract_model(

@@ -6,21 +6,29 @@ from typing import Any
 import numpy as np
 
 from lumiere import checksums, processes
-from lumiere.data import moving_shapes, video_folder
 from lumiere.data.embeddings import Index, WithText
 from lumiere.data.loader import ToClip, Tokenize
+from lumiere.data.moving_shapes.endless import SPLITS, EndlessConfig, EndlessShapes
 from lumiere.experiment import DataConfig, Experiment
-from lumiere.text.tokenize import ByteTokenizer, cut_off
+from lumiere.fields import from_mapping
+from lumiere.text.tokenize import cut_off
 
 
 def make_source(config: DataConfig, split: str):
-  """The clips of a split ("train", "validation" or "test"); prepares the dataset if it is not there yet.
+  """The clips of a split ("train", "validation", "test"; "unseen" too, of an endless world); prepares the dataset if it is
+  not there yet.
 
   Of several processes the first one prepares it, on a disk that all of them see.
 
   Raises:
     ValueError: names the config field that does not fit the dataset.
   """
+  if config.dataset == "moving_shapes_endless":
+    settings = from_mapping(
+      EndlessConfig, config.moving_shapes_endless, "config.data.moving_shapes_endless"
+    )
+    options = dict(fps=config.fps, resolution=config.resolution, num_frames=config.num_frames)
+    return EndlessShapes(settings, split, **options)
   with processes.first_goes_ahead("dataset"):
     builder = _builder(config)
   if split not in builder.info.splits:
@@ -47,15 +55,21 @@ def fingerprint(config: DataConfig) -> dict[str, Any]:
     `dataset`, the builder's name, settings and version; `examples`, their number in each split; `content`, 8 hexadecimal
     digits that stand for captions and pictures of examples all over the train split.
   """
-  builder = _builder(config)
-  source, content = builder.as_data_source(split="train"), 0
+  if config.dataset == "moving_shapes_endless":
+    source = make_source(config, "train")
+    name, examples = source.name, dict.fromkeys(SPLITS, len(source))
+  else:
+    builder = _builder(config)
+    source, name = builder.as_data_source(split="train"), builder.info.full_name
+    examples = {name: split.num_examples for name, split in builder.info.splits.items()}
+  content = 0
   for index in np.linspace(0, len(source) - 1, min(LOOKED_AT, len(source))).astype(int):
     example = source[int(index)]
     for part in (example["caption"], np.ascontiguousarray(example["video"])):
       content = zlib.crc32(part, content)
   return {
-    "dataset": builder.info.full_name,
-    "examples": {name: split.num_examples for name, split in builder.info.splits.items()},
+    "dataset": name,
+    "examples": examples,
     "content": f"{content:08x}",
   }
 
@@ -68,7 +82,7 @@ def cut_captions(experiment: Experiment) -> str:
   text = experiment.text
   if text is None or text.encoder is None:
     return ""
-  source, tokenizer = make_source(experiment.data, "train"), ByteTokenizer(text.max_length)
+  source, tokenizer = make_source(experiment.data, "train"), text.make_tokenizer()
   looked_at = np.linspace(0, len(source) - 1, min(LOOKED_AT, len(source))).astype(int)
   captions = [np.asarray(source[int(index)]["caption"]).item() for index in looked_at]
   texts = [c.decode("utf-8") if isinstance(c, bytes) else str(c) for c in captions]
@@ -87,8 +101,12 @@ def digest(fingerprint: dict[str, Any]) -> str:
 
 
 def _builder(config: DataConfig):
+  # TFDS, which an endless world does without.
+  from lumiere.data import video_folder
+  from lumiere.data.moving_shapes import builder
+
   if config.dataset == "moving_shapes":
-    return moving_shapes.load_or_prepare(config.data_dir, fps=config.fps, **config.moving_shapes)
+    return builder.load_or_prepare(config.data_dir, fps=config.fps, **config.moving_shapes)
   settings = {"num_frames": config.num_frames, "resolution": config.resolution}
   settings |= dict(config.video_folder)
   return video_folder.load_or_prepare(config.folder, config.data_dir, fps=config.fps, **settings)
@@ -98,4 +116,4 @@ def transforms(experiment: Experiment) -> list:
   """What happens to an element before it is batched."""
   clip = ToClip(experiment.data.num_frames, experiment.data.resolution)
   text = experiment.text
-  return [clip, Tokenize(ByteTokenizer(text.max_length))] if text and text.encoder else [clip]
+  return [clip, Tokenize(text.make_tokenizer())] if text and text.encoder else [clip]

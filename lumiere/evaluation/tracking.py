@@ -47,8 +47,7 @@ class Track(NamedTuple):
 def track(video: UInt8[np.ndarray, "t h w 3"]) -> Track:
   """Measures a video with at most one thing in it."""
   pixels = video.astype(np.float32)
-  edge = np.concatenate([pixels[:, [0, -1]].reshape(-1, 3), pixels[:, :, [0, -1]].reshape(-1, 3)])
-  background = np.median(edge, axis=0)
+  background = background_colour(pixels)
   name = nearest(background, BACKGROUNDS)
   colour = foreground_colour(pixels, background)
   if colour is None:
@@ -56,25 +55,36 @@ def track(video: UInt8[np.ndarray, "t h w 3"]) -> Track:
     return Track(name, None, None, np.full((t, 2), np.nan), np.zeros(t), np.zeros(t, np.complex128))
   way = colour - background
   alpha = (pixels - background) @ way / (way @ way)
-  centre, area, moments = np.zeros((len(video), 2)), np.zeros(len(video)), {3: [], 4: []}
+  return measure(alpha, name, nearest(colour, COLOURS))
+
+
+def measure(alpha: Float[np.ndarray, "t h w"], background: str, colour: str) -> Track:
+  """The track of a thing of known colour from how far it covers each pixel, equation (1)."""
+  centre, area, moments = np.zeros((len(alpha), 2)), np.zeros(len(alpha)), {3: [], 4: []}
   for index, frame in enumerate(alpha):
     centre[index], area[index], found = frame_moments(frame)
     for order, values in moments.items():
       values.append(found[order])
   seen = area > LEAST_AREA
   if not seen.any():
-    return Track(name, None, None, centre, area, np.zeros(len(video), np.complex128))
+    return Track(background, None, None, centre, area, np.zeros(len(alpha), np.complex128))
   moments = {order: np.array(values) for order, values in moments.items()}
   strength = {order: np.median(np.abs(values[seen])) for order, values in moments.items()}
   shape = nearest(np.array([strength[3], strength[4]]), ideal_moments())
   sides = NUM_SIDES[shape]
-  turn = np.zeros(len(video), np.complex128)
+  turn = np.zeros(len(alpha), np.complex128)
   if sides:
     turn = moments[sides] * np.conj(reference_moment(shape))
     turn /= np.maximum(np.abs(turn), 1e-12)
   centre[~seen] = np.nan
   size = np.sqrt(area / unit_area(shape))
-  return Track(name, nearest(colour, COLOURS), shape, centre, size, turn)
+  return Track(background, colour, shape, centre, size, turn)
+
+
+def background_colour(pixels: Float[np.ndarray, "t h w 3"]) -> Float[np.ndarray, "3"]:
+  """The typical colour of the frames' edges."""
+  edge = np.concatenate([pixels[:, [0, -1]].reshape(-1, 3), pixels[:, :, [0, -1]].reshape(-1, 3)])
+  return np.median(edge, axis=0)
 
 
 def foreground_colour(

@@ -277,7 +277,7 @@ def from_if(params: Mapping[str, Any]) -> ImageUNetConfig:
   text_dim, attended = params["encoder_dim"], params["encoder_channels"]
   return ImageUNetConfig(
     channels=tuple(width * multiple for multiple in multiples),
-    num_res_blocks=blocks if isinstance(blocks, int) else tuple(blocks),
+    num_res_blocks=blocks if isinstance(blocks, int) else tuple(numbers("num_res_blocks")),
     attention_levels=attends,
     in_channels=params["in_channels"],
     out_channels=params["out_channels"],

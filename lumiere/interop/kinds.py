@@ -88,7 +88,7 @@ DEEPFLOYD = {
   "out_channels": _needed(SIZE),
   "model_channels": _needed(SIZE),
   "channel_mult": _needed(_or(TEXT, _list_of(COUNT))),
-  "num_res_blocks": _needed(_or(COUNT, _list_of(COUNT))),
+  "num_res_blocks": _needed(_or(COUNT, TEXT, _list_of(COUNT))),
   "attention_resolutions": _needed(_or(TEXT, _list_of(SIZE))),
   "disable_self_attentions": _or(FLAG, TEXT, _list_of(SIZE)),
   "activation": _needed(TEXT),

@@ -115,7 +115,7 @@ def _characters(content: Mapping[str, Any]) -> bytes:
   steps = _steps(content, "normalizer", "normalizers")
   splits = _steps(content, "pre_tokenizer", "pretokenizers")
   kinds = [step.get("type") for step in steps]
-  if kinds[:1] != ["Precompiled"]:
+  if kinds[:1] != ["Precompiled"] or not steps[0].get("precompiled_charsmap"):
     raise ValueError("normalizer has no precompiled_charsmap, which T5's begins with")
   # Spaces: either cut away, or one for several and none at the end.
   by_normalizer = steps[1:2] == [_STRIP] and len(steps) == 3 and _joins_spaces(steps[2])
@@ -130,7 +130,7 @@ def _characters(content: Mapping[str, Any]) -> bytes:
     )
   try:
     return base64.b64decode(steps[0]["precompiled_charsmap"], validate=True)
-  except (KeyError, TypeError, binascii.Error) as error:
+  except (TypeError, binascii.Error) as error:
     raise ValueError("normalizer.precompiled_charsmap is damaged") from error
 
 

@@ -67,11 +67,13 @@ class View:
   strides: tuple[int, ...]
   dtype: str
 
-  def is_whole(self) -> bool:
-    """Whether it lies inside its storage."""
+  def __post_init__(self):
     numbers = (self.offset, self.storage.size, *self.shape, *self.strides)
     if not all(type(n) is int and n >= 0 for n in numbers) or len(self.shape) != len(self.strides):
-      return False
+      raise ValueError(f"shape {self.shape} and strides {self.strides} are no tensor's")
+
+  def is_inside(self) -> bool:
+    """Whether all of it lies in its storage."""
     last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
     return 0 in self.shape or last < self.storage.size
 
@@ -172,7 +174,7 @@ class TorchFile:
     """Raises ValueError unless the bytes that a tensor is made of are in the file."""
     entry = self._archive.NameToInfo.get(f"{self._root}data/{view.storage.key}")
     size = view.storage.size * np.dtype(view.storage.dtype).itemsize
-    if not view.is_whole() or entry is None or entry.file_size != size:
+    if not view.is_inside() or entry is None or entry.file_size != size:
       raise ValueError("its bytes are not in the file, which is damaged")
 
   def read(self, view: View) -> np.ndarray:
@@ -241,7 +243,8 @@ def state_dict(file: TorchFile, name: str | None = None) -> Mapping[str, View]:
     )
   if name is None and len(found) > 1:
     raise ValueError(
-      f"{file.path} holds several state dicts, {', '.join(found)}: --variant chooses one"
+      f"{file.path} holds several state dicts, {', '.join(found)}: --variant chooses one of a bare file; in a folder, "
+      "save the one that is meant alone"
     )
   if name is not None and name not in found:
     raise ValueError(

@@ -55,7 +55,9 @@ def parse_topology(topology: str) -> tuple[Chip, int]:
   """
   kind, _, shape = topology.partition(":")
   of_tpus = kind in CHIPS and CHIPS[kind].hertz
-  if kind not in CHIPS or not re.fullmatch(r"\d+(x\d+)+" if of_tpus else r"\d+", shape):
+  if kind not in CHIPS or not re.fullmatch(
+    r"[1-9]\d*(x[1-9]\d*)+" if of_tpus else r"[1-9]\d*", shape
+  ):
     raise ValueError(
       f"--topology={topology}: expected one of {', '.join(CHIPS)} and a shape, such as v5p:4x4x4 or h100:8"
     )

@@ -14,7 +14,7 @@ import numpy as np
 from etils import epath
 from jaxtyping import ArrayLike, Bool, Float, Key, UInt8
 
-from lumiere import checkpoints, pretrained_text
+from lumiere import averages, checkpoints, pretrained_text
 from lumiere import mesh as meshes
 from lumiere.data import frames
 from lumiere.experiment import Experiment, SamplingConfig
@@ -70,6 +70,7 @@ class Cascade:
     *,
     base_step: int | None = None,
     ssr_step: int | None = None,
+    ema: float | None = None,
     text_encoder: epath.PathLike | None = None,
     mesh: jax.sharding.Mesh | None = None,
   ) -> "Cascade":
@@ -80,6 +81,7 @@ class Cascade:
       ssr: workdir of an "ssr" run; None leaves videos at the base resolution.
       base_step: checkpoint of the base; None is the newest.
       ssr_step: checkpoint of the super-resolution model.
+      ema: length of the base's average, for runs with `config.train.averages`; None is the average that training used.
       text_encoder: folder of a pretrained text encoder, for models without one of their own.
       mesh: devices that share the weights, made by `lumiere.mesh.make_mesh`; sample under `jax.set_mesh(mesh)`.
         None is one device.
@@ -114,7 +116,7 @@ class Cascade:
         raise ValueError(
           f"{base} makes {low}x{low} videos, but {ssr} was trained from {start}x{start} to {high}x{high}"
         )
-    first = load_generator(base, "stunet", base_step, mesh)
+    first = load_generator(base, "stunet", base_step, mesh, ema)
     if text_encoder is not None:
       first.text_encoder = TextEncoder.restore(
         text_encoder, text.max_length, mesh=mesh or meshes.one_device()
@@ -411,12 +413,15 @@ def load_generator(
   stage: str,
   step: int | None = None,
   mesh: jax.sharding.Mesh | None = None,
+  ema: float | None = None,
 ) -> Generator:
-  """A trained model of a stage, from its workdir; raises CheckpointError."""
+  """A trained model of a stage, from its workdir; raises CheckpointError, and ValueError if the average is not there."""
   trained = checkpoints.load_trained(workdir, (stage,), step, mesh)
-  return Generator(
-    trained.experiment, trained.step, trained.rebuild, trained.params, trained.frozen
-  )
+  params = trained.params
+  if ema is not None:
+    found = averages.combine(workdir, params, trained.step, ema)
+    params = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), found, params)
+  return Generator(trained.experiment, trained.step, trained.rebuild, params, trained.frozen)
 
 
 def example_keys(seed: int, first: int, count: int) -> jax.Array:

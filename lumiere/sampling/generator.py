@@ -30,7 +30,7 @@ from lumiere.masks import shown
 from lumiere.model import Conditioning, image_prefixes, unconditional
 from lumiere.pretrained_text import TextEncoder
 from lumiere.text import TEXT_KEYS
-from lumiere.text.tokenize import ByteTokenizer, cut_off
+from lumiere.text.tokenize import cut_off
 from lumiere.weights import Weights
 from multidiffusion.denoiser import windowed
 from multidiffusion.windows import plan_windows
@@ -124,7 +124,7 @@ class Generator:
       if text.null == "zeros":
         return {name: conditioning[name] for name in ("text", "text_mask")}
       return conditioning
-    return self.encode_batch(ByteTokenizer(text.max_length)(prompts))
+    return self.encode_batch(text.make_tokenizer()(prompts))
 
   def cut_off(self, prompt: str) -> str:
     """The end of a prompt that the model does not read, for it has more tokens than it takes; empty if all is read."""
@@ -132,7 +132,7 @@ class Generator:
     if text is None or (text.encoder is None and self.text_encoder is None):
       return ""
     own = text.encoder is not None
-    return cut_off(ByteTokenizer(text.max_length) if own else self.text_encoder.tokenizer, prompt)
+    return cut_off(text.make_tokenizer() if own else self.text_encoder.tokenizer, prompt)
 
   def encode_batch(self, batch: Mapping[str, ArrayLike]) -> Conditioning:
     """Caption states of a batch from the loader: of its tokens, or precomputed."""
@@ -200,7 +200,7 @@ class Generator:
     if self.experiment.is_video:
       check_length(self.experiment, sampling, shape[0])
     sampler = sampling.make_sampler()
-    log_snrs = self.schedule.sampling_log_snrs(sampling.num_steps)
+    log_snrs = sampling.make_levels().visited(self.schedule, sampling.num_steps)
     initial_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     noise = draw_noise(initial_keys, (len(keys), *shape))
     first = jnp.copy(noise)  # steps donate their buffers, and the noise is still needed
@@ -213,7 +213,8 @@ class Generator:
       first = alpha * start.video + sigma * noise
     if known is not None and self.experiment.masks:
       conditioning = {**conditioning, "known": shown(known.video, known.mask)}
-    state = sampler.initialize(first)
+    # On the devices of the weights, as the states that steps return: otherwise the second step would be compiled once more.
+    state = jax.device_put(sampler.initialize(first), self._replicated)
     table = sampler.table(log_snrs)
     step = self._jitted(sampling, per_window)
     steps = range(len(log_snrs) - 1)
@@ -258,9 +259,18 @@ class Generator:
     """The name of its progress bar."""
     return "super-resolution" if self.experiment.is_super_resolution else "base video"
 
+  @property
+  def _replicated(self) -> jax.sharding.Sharding:
+    """Copies on all devices that hold the weights."""
+    sharding = jax.tree.leaves(self._weights)[0].sharding
+    if isinstance(sharding, jax.sharding.NamedSharding):
+      return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
+    return sharding
+
   def _jitted(self, sampling: SamplingConfig, per_window: tuple[str, ...]) -> Callable:
     """The jitted sampler step. Settings are part of the program; weights and data are arguments."""
-    name = repr((dataclasses.replace(sampling, num_steps=1), per_window))  # any number of steps
+    # Any number of steps and any noise levels.
+    name = repr((dataclasses.replace(sampling, num_steps=1, log_snr_shift=0.0), per_window))
     if name not in self._steps:
       self._steps[name] = jax.jit(self.step_function(sampling, per_window), donate_argnums=2)
     return self._steps[name]

@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from lumiere import checkpoints, fields
+from lumiere.averages import LONGEST, SHORTEST
 from lumiere.data import frames
 from lumiere.experiment import Experiment, MeshConfig, SamplingConfig
 from lumiere.mesh import make_mesh
@@ -46,6 +47,7 @@ class Request:
   text_encoder: str | None = None
   step: int | None = None
   ssr_step: int | None = None
+  ema: float | None = None
   style: str | None = None
   style_strength: Sequence[float] | None = None
   num_frames: int | None = None
@@ -82,6 +84,8 @@ class Request:
       fields.between("--fps", self.fps, 0.1, 1000)
     if self.num_frames is not None:
       fields.at_least("--num_frames", self.num_frames, 1)
+    if self.ema is not None:
+      fields.between("--ema", self.ema, SHORTEST, LONGEST)
     for strength in self.style_strength or ():
       fields.between("--style_strength", strength, 0, 1)
     for flag, needed, why in (
@@ -129,6 +133,7 @@ def fulfil(request: Request, flags: Sequence[str] = ()):
     request.ssr_workdir,
     base_step=request.step,
     ssr_step=request.ssr_step,
+    ema=request.ema,
     text_encoder=request.text_encoder,
     mesh=mesh,
   )

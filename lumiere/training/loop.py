@@ -8,7 +8,7 @@ the next batch is drawn, so that the loader's place in it matches the step.
 
 import collections
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -18,24 +18,33 @@ from etils import epath
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from lumiere import checkpoints, processes
+from lumiere import averages, checkpoints, processes
 from lumiere import mesh as meshes
 from lumiere.data import loader, sources
 from lumiere.experiment import Experiment
 from lumiere.sampling.generator import Generator
+from lumiere.state import TrainState
 from lumiere.training import flops, metrics, provenance, resume, samples, start
 from lumiere.training.log import say
 from lumiere.training.stages import Stage
 from lumiere.training.step import make_eval_step, make_train_step
 from lumiere.training.throughput import Throughput
 
+# (stage, generator of the averaged weights, workdir, writer) -> None
+Show = Callable[[Stage, Generator, epath.PathLike, metric_writers.MetricWriter], None]
+
 
 class TrainingError(RuntimeError):
   """Training cannot go on: the message says at which step and what led to it."""
 
 
-def train(experiment: Experiment, workdir: epath.PathLike):
+def train(experiment: Experiment, workdir: epath.PathLike, show: Show = samples.write):
   """Runs a whole training, or what is left of it, in `workdir`.
+
+  Args:
+    experiment: what to train, and how.
+    workdir: where checkpoints, logs and samples go.
+    show: what is done every `train.sample_every` steps and after the last one, in every process.
 
   Raises:
     ValueError: if the experiment cannot run as it is; before anything is compiled.
@@ -43,7 +52,7 @@ def train(experiment: Experiment, workdir: epath.PathLike):
   """
   workdir = epath.Path(workdir)
   try:
-    _train_in(experiment, workdir)
+    _train_in(experiment, workdir, show)
   except Exception as error:
     if checkpoints.is_full(error) and not isinstance(error, checkpoints.CheckpointError):
       raise TrainingError(
@@ -52,7 +61,7 @@ def train(experiment: Experiment, workdir: epath.PathLike):
     raise
 
 
-def _train_in(experiment: Experiment, workdir: epath.Path):
+def _train_in(experiment: Experiment, workdir: epath.Path, show: Show):
   record = checkpoints.find_record(workdir)
   if record is not None:
     experiment = resume.checked(experiment, record, workdir)
@@ -77,7 +86,7 @@ def _train_in(experiment: Experiment, workdir: epath.Path):
       else:
         run = start.go_on(stage, manager, mesh, batches)
       start.announce(run, workdir, made_from)
-      _steps(run, manager, batches, mesh, made_from, step_flops)
+      _steps(run, manager, batches, mesh, made_from, step_flops, show)
 
 
 def _steps(
@@ -87,6 +96,7 @@ def _steps(
   mesh,
   made_from: provenance.Provenance,
   step_flops: float,
+  show: Show,
 ):
   stage, state, frozen, workdir = run.stage, run.state, run.frozen, manager.workdir
   experiment, config = stage.experiment, stage.experiment.train
@@ -149,11 +159,12 @@ def _steps(
       if is_due(config.sample_every, step, last) and not stops:
         with report.timed("sample"), throughput.outside():
           generator = Generator(experiment, step, run.rebuild, state.ema, frozen)
-          samples.write(stage, generator, workdir, writer)
+          show(stage, generator, workdir, writer)
       if ends or step % config.checkpoint_every == 0:
         losses.check_all()
         with report.timed("checkpoint"), throughput.outside():
           manager.save(step, state, batches, experiment, made_from)
+          leave_averages(workdir, step, state)
       if stops:
         logging.warning(
           "Stopped by a signal after step %d; the same command goes on from there", step
@@ -161,6 +172,14 @@ def _steps(
         break
     manager.wait()
   writer.close()
+
+
+def leave_averages(workdir: epath.PathLike, step: int, state: TrainState):
+  """Keeps the further averages of this step, which are found others from after training."""
+  if state.averages:
+    kept = processes.whole(state.averages)
+    if processes.is_first():
+      averages.leave(workdir, step, list(kept.values()), [float(length) for length in kept])
 
 
 def is_due(every: int, step: int, last: int) -> bool:

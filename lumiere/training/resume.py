@@ -24,6 +24,7 @@ FREE, WARNED, REFUSED = "free", "warned", "refused"
 
 _CLIPS = (WARNED, "it goes on with other clips")
 _FREE = (FREE, "")
+_LEVELS = (WARNED, "it goes on with other noise levels")
 _NETWORK = (REFUSED, "the saved weights are those of another network")
 _ROUNDING = (WARNED, "rounding differs")
 _STATE = (REFUSED, "the saved state is that of another optimizer")
@@ -49,6 +50,9 @@ CHANGES = {
   "train.num_microbatches": (WARNED, "the noise within a step differs"),
   "train.frozen_dtype": _ROUNDING,
   "train.ema_decay": (WARNED, "the average forgets at another rate"),
+  "train.log_snr_shift": _LEVELS,
+  "train.log_snr_spread": _LEVELS,
+  "train.averages": (REFUSED, "the saved state has other averages"),
   "train.log_every": _FREE,
   "train.eval_every": _FREE,
   "train.eval_batches": _FREE,

@@ -81,7 +81,8 @@ class Stage:
       conditioning |= {"known": masks.shown(x, mask)}
     schedule = experiment.diffusion.make_schedule()
     objective = experiment.diffusion.make_objective()
-    return objective.losses(model.denoiser(schedule), schedule, x, loss_key, conditioning)
+    levels = experiment.train.make_levels()
+    return objective.losses(model.denoiser(schedule), schedule, x, loss_key, conditioning, levels)
 
   def low_res_conditioning(
     self, x: Float[ArrayLike, "b ... c"], key: PRNGKeyArray

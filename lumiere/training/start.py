@@ -6,7 +6,7 @@ then makes optimizer and average from them.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -53,7 +53,7 @@ def begin(
   """A new run; its frozen weights are in its workdir then."""
   rebuild, params, frozen = initial_weights(stage, warm_start, mesh)
   optimizer = optimizer_of(stage)
-  state, shardings = place_state(params, optimizer, mesh)
+  state, shardings = place_state(params, optimizer, mesh, stage.experiment.train.averages)
   manager.save_frozen(frozen)
   frozen = kept_in(frozen, stage.experiment.train.frozen_dtype)
   return Run(stage, rebuild, optimizer, state, shardings, frozen)
@@ -65,7 +65,8 @@ def go_on(
   """A run as its workdir has it; `batches` go to their place. No weights are drawn, and none are read from elsewhere."""
   rebuild, params, frozen = abstract_model(stage.experiment)
   optimizer = optimizer_of(stage)
-  state = jax.eval_shape(functools.partial(init_state, optimizer=optimizer), params)
+  init = functools.partial(init_state, optimizer=optimizer, lengths=stage.experiment.train.averages)
+  state = jax.eval_shape(init, params)
   state, frozen = meshes.abstract((state, frozen), mesh)
   shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
   state, frozen = manager.restore(state, frozen, batches)
@@ -88,7 +89,7 @@ def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> checkpoints.Traine
   for field in ("model", "text", "diffusion", "super_resolution"):
     ours, theirs = getattr(experiment, field), getattr(parent, field)
     if field == "text" and ours and theirs:
-      ours, theirs = (ours.encoder, ours.null), (theirs.encoder, theirs.null)
+      ours, theirs = ((t.encoder, t.null, t.words) for t in (ours, theirs))
     if field == "super_resolution" and ours and theirs:
       ours, theirs = (ours.factor, ours.aligned), (theirs.factor, theirs.aligned)
     if ours != theirs:
@@ -132,9 +133,11 @@ def optimizer_of(stage: Stage) -> optax.GradientTransformation:
   return make_optimizer(stage.experiment.optimizer, stage.experiment.train.num_steps)
 
 
-def place_state(params: weights.Weights, optimizer, mesh: jax.sharding.Mesh):
-  """(state before the first step, its shardings); `params` are given up."""
-  init = functools.partial(init_state, optimizer=optimizer)
+def place_state(
+  params: weights.Weights, optimizer, mesh: jax.sharding.Mesh, lengths: Sequence[float] = ()
+):
+  """(state before the first step, its shardings); `params` are given up. `lengths`: of further averages."""
+  init = functools.partial(init_state, optimizer=optimizer, lengths=lengths)
   shardings = meshes.weight_shardings(jax.eval_shape(init, params), mesh)
   return jax.jit(init, out_shardings=shardings, donate_argnums=0)(params), shardings
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from lumiere import averages
 from lumiere.state import TrainState
 from lumiere.training.metrics import StepMetrics
 from lumiere.training.stages import Stage
@@ -66,7 +67,11 @@ def make_train_step(
     metrics = StepMetrics.single_from_model_output(
       loss=jnp.mean(losses), grad_norm=optax.tree.norm(grads), losses=losses, log_snr=log_snr
     )
-    return TrainState(state.step + 1, params, ema, opt_state), metrics
+    kept = {
+      length: averages.updated(average, params, state.step + 1, float(length))
+      for length, average in state.averages.items()
+    }
+    return TrainState(state.step + 1, params, ema, opt_state, kept), metrics
 
   # Metrics are whole everywhere: every process reads them.
   outputs = None if shardings is None else (shardings, jax.P())

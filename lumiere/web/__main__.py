@@ -1,9 +1,14 @@
-"""A web page that makes videos from text and pictures, for one person at a time.
+"""A web page that generates videos from text and images, one at a time.
 
 python -m lumiere.web --workdir=runs/stunet_masked_tiny --ssr_workdir=runs/ssr_tiny
 
-Pictures are animated if the base is conditional (configs/stunet_masked_tiny.py). Needs Gradio: pip install -e '.[web]'
+Images are animated if the base is conditional (configs/stunet_masked_tiny.py). Needs Gradio: pip install -e '.[web]'
 """
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
 
 from absl import flags
 
@@ -23,10 +28,16 @@ _HOST = flags.DEFINE_string(
   "host", "127.0.0.1", "Address to listen on; the default serves this machine only."
 )
 _PORT = flags.DEFINE_integer("port", 7860, "Port to listen on.", lower_bound=1, upper_bound=65535)
+_ALLOWED_HOSTS = flags.DEFINE_list(
+  "allowed_hosts",
+  [],
+  "Further host names that requests may use, such as that of a reverse proxy; IP addresses, localhost, this machine's "
+  "name and --host are always allowed.",
+)
 
 
 def main():
-  """Reads the flags, restores the models, serves the page until Ctrl-C."""
+  """Restores the models and serves the page until Ctrl-C or another signal ends it."""
   if _WORKDIR.value is None:
     raise ValueError("--workdir is missing: give the workdir of a stunet training run")
   try:
@@ -37,9 +48,32 @@ def main():
   from lumiere.web.studio import Studio
 
   cascade = Cascade.restore(_WORKDIR.value, _SSR_WORKDIR.value, text_encoder=_TEXT_ENCODER.value)
-  with page.served(Studio(cascade, _STYLE.value), _HOST.value, _PORT.value) as blocks:
+  studio = Studio(cascade, _STYLE.value)
+  serving = page.served(studio, _HOST.value, _PORT.value, _ALLOWED_HOSTS.value)
+  with exit_on_signals(), serving as blocks:
     print(f"{blocks.local_url} (Ctrl-C ends it)", flush=True)
     blocks.block_thread()
+
+
+@contextlib.contextmanager
+def exit_on_signals() -> Iterator[None]:
+  """Turns SIGINT, SIGTERM and SIGHUP into SystemExit, so that context managers clean up."""
+
+  def end(number, _):
+    signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
+    sys.exit(128 + number)
+
+  names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows lacks SIGHUP
+  numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+  before = {number: signal.getsignal(number) for number in numbers}
+  for number, handler in before.items():
+    if handler in (signal.SIG_DFL, signal.default_int_handler):  # nohup ignores SIGHUP
+      signal.signal(number, end)
+  try:
+    yield
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,33 @@
-"""The page: where things stand, and which button does what. Nothing on it comes from, or goes to, another machine."""
+"""The page: its components and what their events do. It loads nothing from other machines and sends nothing there."""
 
+import concurrent.futures
 import contextlib
+import functools
 import html
+import logging
 import os
 import pathlib
+import queue
+import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, TypeVar
 
-from absl import logging
-
-# Some of Gradio's reports ask the environment only, and when it is imported.
+# Gradio reads this when it is imported; the argument of Blocks does not cover all of its analytics.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr  # noqa: E402
+from starlette.middleware import Middleware  # noqa: E402
 
 from lumiere.data import frames  # noqa: E402
+from lumiere.sampling.generator import SamplingError  # noqa: E402
+from lumiere.web import look, messages  # noqa: E402
 from lumiere.web import studio as studios  # noqa: E402
-from lumiere.web.studio import Cancelled, Order, Studio  # noqa: E402
+from lumiere.web.hosts import OwnHostsOnly  # noqa: E402
+from lumiere.web.messages import failed, said  # noqa: E402
+from lumiere.web.studio import Cancelled, Job, Studio  # noqa: E402
 
 TITLE = "Open Lumiere"
 EXAMPLES = (
@@ -26,218 +35,235 @@ EXAMPLES = (
   "a yellow square spins clockwise slowly on navy",
   "a white triangle bounces fast on gray",
 )
-FAMILY = ("system-ui", "sans-serif")
-CSS = """
-.message { min-height: 1.5em; padding: 0 .25em }
-.message .error { color: var(--error-text-color, #b91c1c); font-weight: 600 }
-"""
+# Uploads and videos are kept for an hour; every ten minutes older ones are deleted. In seconds.
+KEPT, SWEEP = 3600, 600
+
+Result = TypeVar("Result")
 
 
 def build(studio: Studio, folder: str) -> gr.Blocks:
-  """The page around a studio, which writes its videos to a folder."""
+  """Builds the page for a studio; videos are written to `folder`."""
   cascade, animates = studio.cascade, studio.animates
   side, trained = cascade.resolution, cascade.num_frames
   experiment = cascade.base.experiment
   factor = experiment.temporal.total_factor
 
   def read(path: str):
-    """An upload -> (the file if it is good, the picture, where to paint, a message)."""
+    """Reads an upload; returns values of `found`."""
     try:
       picture = studio.read_picture(path)
     except ValueError as error:
       return *forget(), failed(error)
     canvas = {"background": picture, "layers": [], "composite": picture}
-    return path, picture, gr.update(value=canvas, visible=True), ""
+    return path, picture, gr.update(visible=True), canvas, ""
 
   def forget():
-    return None, None, gr.update(value=None, visible=False)
+    """Removes the image; returns values of `found` but for the message."""
+    return None, None, gr.update(visible=False), None
 
-  def start():
-    text = "Working. The first video of its kind waits for a program to be compiled."
-    return None, None, said(text)
-
-  def run(
-    prompt,
-    picture,
-    canvas,
-    strength,
-    seed,
-    count,
-    steps,
-    request: gr.Request,
-    bar=gr.Progress(),  # noqa: B008 (how Gradio is told to give one)
-  ):
-    """An order -> (video, X-T slice, a message)."""
+  def run(prompt, picture, canvas, strength, seed, count, steps, request: gr.Request):
+    """Runs a job; yields values of `shown`, first for its progress, at the end for its video."""
     layers = (canvas or {}).get("layers", []) if picture is not None else []
-    begin = time.monotonic()
+    session, begin = request.session_hash, time.monotonic()
+
+    def state(message, made=(gr.skip(),) * 3, working=False):  # noqa: B008
+      return *made, message, gr.update(interactive=not working), gr.update(interactive=working)
+
+    def make(show):
+      shown = lambda report: show(state(messages.working(about, report), working=True))
+      return studio.make(job, session, shown)
+
     try:
-      order = Order(prompt, picture, layers, whole("seed", seed), int(count), int(steps), strength)
-      video = studio.make(order, request.session_hash, bar)
+      seed = messages.whole("seed", seed)
+      job = Job(prompt, picture, layers, seed, int(count), int(steps), strength)
+      about = studio.describe(job)
+      video = yield from live(make, lambda: studio.cancel(session))
+      path = pathlib.Path(tempfile.mkdtemp(dir=folder)) / "video.mp4"
+      frames.write_video(path, video, experiment.data.fps)
     except Cancelled:
-      return None, None, said("Cancelled.")
-    except ValueError as error:
-      return None, None, failed(error)
+      yield state(said("Cancelled."))
+    except (ValueError, SamplingError) as error:
+      yield state(failed(error))
     except Exception:
-      logging.exception("making a video failed")
-      return None, None, failed("this failed for a reason of the server's; its log says more")
-    about = f"{len(video)} frames of {video.shape[2]}x{video.shape[1]} pixels, seed {order.seed}"
-    path = pathlib.Path(tempfile.mkdtemp(dir=folder)) / "video.mp4"
-    frames.write_video(path, video, experiment.data.fps)
-    message = said(f"{about}, in {time.monotonic() - begin:.0f} s.")
-    return str(path), frames.xt_slice(video), message
+      logging.exception("generation failed")
+      yield state(failed("generation failed: the server's log says why"))
+    else:
+      caption = html.escape(f"{job.prompt}: {about}.")
+      message = said(f"Done in {time.monotonic() - begin:.1f} s.")
+      yield state(message, (str(path), caption, frames.xt_slice(video)))
 
   def cancel(request: gr.Request):
     studio.cancel(request.session_hash)
-    return None, None, said("Cancelled.")
 
-  def leave(request: gr.Request):
-    studio.cancel(request.session_hash)
-
-  # What was uploaded or made an hour ago is deleted.
-  with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
+  with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(SWEEP, KEPT)) as page:
     pictures = (
-      "Give a picture to begin with, and paint on it to make only a part of it move."
+      "Upload an image to animate it, and paint over the part that should move."
       if animates
-      else "This model works from text only: it was not trained to be given pictures."
+      else "This model generates from text only."
     )
     gr.Markdown(
-      f"# {TITLE}\nWrite what the video is to show. {pictures} Videos have {side}x{side} pixels; one is made at a time."
+      f"# {TITLE}\nDescribe the video. {pictures} Videos have {side}x{side} pixels and are generated one at a time."
     )
-    with gr.Row(equal_height=False):
-      with gr.Column():
-        prompt = gr.Textbox(
-          label="Prompt", lines=2, value=EXAMPLES[0], max_length=studios.MAX_PROMPT, autofocus=True
-        )
-        gr.Examples([[example] for example in EXAMPLES], prompt, label="Prompts to try")
-        upload = gr.File(label="Picture to animate", type="filepath", height=120, visible=animates)
-        picture = gr.State()
-        canvas = gr.ImageEditor(
-          label="Paint what is to move",
-          sources=(),
-          transforms=(),
-          layers=False,
-          buttons=[],
-          brush=gr.Brush(default_size=48, colors=[("#ff3b30", 0.6)], color_mode="fixed"),
-          eraser=gr.Eraser(default_size=48),
-          canvas_size=(studios.CANVAS, studios.CANVAS),
-          height=460,
-          visible=False,
-          elem_id="canvas",
-        )
-        strength = gr.Slider(
-          0, 1, 0.75 if studio.style else 0, step=0.05, label="Style strength",
-          info="0: the model's own look, 1: the style's", visible=studio.style is not None,
-        )  # fmt: skip
+    with gr.Row(elem_id="columns"):
+      with gr.Column(elem_id="request"):
+        prompt = gr.Textbox(label="Prompt", lines=2, value=EXAMPLES[0], autofocus=True)
         with gr.Row():
-          seed = gr.Number(
-            0,
-            label="Seed",
-            precision=0,
-            minimum=0,
-            info="Another, another video",
-            min_width=120,
-          )
-          count = gr.Slider(
-            factor,
-            trained * studios.MAX_LENGTH,
-            trained,
-            step=factor,
-            label="Frames",
-            info=f"{experiment.data.fps:g} a second",
-            min_width=120,
-          )
-          steps = gr.Slider(
-            1, max(100, experiment.sampling.num_steps), experiment.sampling.num_steps, step=1,
-            label="Steps", info="More take longer", min_width=120,
-          )  # fmt: skip
-        with gr.Row():
-          make = gr.Button("Make the video", variant="primary")
-          stop = gr.Button("Cancel", variant="stop")
-        message = gr.HTML(elem_classes="message", elem_id="message")
-      with gr.Column():
+          make = gr.Button("Generate", variant="primary", scale=2, min_width=160)
+          stop = gr.Button("Cancel", variant="stop", interactive=False, min_width=100)
+        message = gr.HTML(elem_id="message", elem_classes="line")
+      with gr.Column(elem_id="result"):
         video = gr.Video(
-          label="Video",
-          autoplay=True,
-          loop=True,
-          interactive=False,
-          height=440,
-          buttons=["download"],
-        )
+          label="Video", elem_id="video", show_label=False, autoplay=True, loop=True, interactive=False,
+          height=400, buttons=["download"],
+        )  # fmt: skip
+        caption = gr.HTML(elem_id="caption", elem_classes="line")
         xt = gr.Image(
-          elem_id="xt", label="X-T slice: the middle row of every frame, time running down",
-          format="png", interactive=False, height=300, buttons=["download", "fullscreen"],
+          label="X-T slice", elem_id="xt", show_label=False, format="png", interactive=False, height=240,
+          buttons=["download", "fullscreen"],
+        )  # fmt: skip
+        gr.HTML(
+          "X-T slice: the middle row of every frame, with time running down.", elem_classes="line"
+        )
+      with gr.Column(elem_id="settings"):
+        gr.Examples([[example] for example in EXAMPLES], prompt, label="Examples")
+        upload = gr.File(label="Image to animate", elem_id="upload", height=150, visible=animates)
+        picture = gr.State()
+        with gr.Column(visible=False) as painting:
+          gr.Markdown("Paint over the part that should move. Without paint, all of it may move.")
+          canvas = gr.ImageEditor(
+            label="Part that should move",
+            show_label=False,
+            sources=(),
+            transforms=(),
+            layers=False,
+            buttons=[],
+            brush=gr.Brush(default_size=48, colors=[("#ff3b30", 0.6)], color_mode="fixed"),
+            eraser=gr.Eraser(default_size=48),
+            canvas_size=(studios.CANVAS, studios.CANVAS),
+            height=460,
+            elem_id="canvas",
+          )
+        strength = gr.Slider(
+          0, 1, 0.75 if studio.style else 0, step=0.05, visible=studio.style is not None,
+          label=f"Style: {studio.style_name}", info="0: no style, 1: full style",
+        )  # fmt: skip
+        with gr.Row(elem_id="seed"):
+          seed = gr.Number(
+            0, label="Seed", step=1, info="Each seed gives another video", min_width=140
+          )
+          dice = gr.Button("Random seed", size="md", min_width=140)
+        count = gr.Slider(
+          factor, trained * studios.MAX_LENGTH, trained, step=factor, label="Frames",
+          info=f"{experiment.data.fps:g} frames per second",
+        )  # fmt: skip
+        steps = gr.Slider(
+          1, max(100, experiment.sampling.num_steps), experiment.sampling.num_steps, step=1,
+          label="Steps", info="More steps take longer",
         )  # fmt: skip
 
     private = dict(api_visibility="private", show_progress="hidden")
-    found = [upload, picture, canvas, message]
+    found = [upload, picture, painting, canvas, message]
     upload.upload(read, upload, found, **private)
     gr.on([upload.clear, canvas.clear], forget, None, found[:-1], **private)
-    shown = [video, xt, message]
+    dice.click(None, None, seed, js="() => Math.floor(Math.random() * 2 ** 32)")
     asked = [prompt, picture, canvas, strength, seed, count, steps]
-    begun = gr.on([make.click, prompt.submit], start, None, shown, queue=False, **private)
-    made = begun.then(
-      run, asked, shown, api_visibility="private", concurrency_limit=1, show_progress_on=video
+    shown = [video, caption, xt, message, make, stop]
+    # Gradio has to see a generator function; the type checker of the tests wraps `run` in a function that is not one.
+    making = functools.wraps(run)(lambda *values: (yield from run(*values)))
+    # No limit: the studio has its own queue, which tells each job its position.
+    made = gr.on(
+      [make.click, prompt.submit], making, asked, shown, concurrency_limit=None, **private
     )
-    # Two listeners: the first stops what is being made, the second takes out of the queue what waits there.
-    stop.click(cancel, None, shown, queue=False, **private)
-    stop.click(None, cancels=[made])
-    page.unload(leave)  # who closes the page waits for nothing
+    made.failure(None, None, [message, make, stop], js=messages.LOST)
+    stop.click(cancel, queue=False, **private)
+    page.unload(cancel)
   return page
 
 
+def live(
+  work: Callable[[Callable[[Any], None]], Result], stop: Callable[[], Any]
+) -> Generator[Any, None, Result]:
+  """Runs `work(show)` in a thread; yields what is shown, skipping all but the newest, and returns the result.
+
+  Args:
+    work: the function to run.
+    stop: called when the generator ends, early or not; must make `work` return soon.
+  """
+  news = queue.SimpleQueue()
+  with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    job = pool.submit(work, news.put)
+    job.add_done_callback(lambda _: news.put(None))
+    try:
+      while True:
+        update = news.get()
+        while not news.empty():
+          update = news.get()
+        if update is None:  # always the last one
+          break
+        yield update
+    finally:
+      stop()
+  return job.result()
+
+
 @contextlib.contextmanager
-def served(studio: Studio, host: str, port: int | None) -> Iterator[gr.Blocks]:
-  """The page on the air (without a port: on one that is free), with a folder for uploads and results that goes when it does.
+def served(
+  studio: Studio, host: str, port: int | None, allowed_hosts: Sequence[str] = ()
+) -> Iterator[gr.Blocks]:
+  """Serves the page, with a folder for uploads and videos that is deleted at the end.
+
+  Args:
+    studio: generates the videos; its jobs are cancelled at the end.
+    host: address to listen on.
+    port: port to listen on; None for a free one.
+    allowed_hosts: host names that requests may use, besides `host`, IP addresses, localhost and this machine's name.
 
   Raises:
-    OSError: if the address cannot be listened on.
+    OSError: if the address is not available.
   """
-  with tempfile.TemporaryDirectory(prefix="lumiere_web_") as folder:
+  folder = tempfile.mkdtemp(prefix="lumiere_web_")
+  delete = functools.partial(shutil.rmtree, folder, ignore_errors=True)
+  with contextlib.ExitStack() as at_end:  # callbacks run in reverse order
+    at_end.callback(delete)
     os.environ["GRADIO_TEMP_DIR"] = folder
-    page = build(studio, folder).queue(max_size=16, api_open=False)
-    try:
-      if port is not None:  # Gradio would leave its own attempt open
-        socket.create_server((host, port)).close()
-      page.launch(
-        server_name=host,
-        server_port=port,
-        share=False,
-        inbrowser=False,
-        prevent_thread_lock=True,
-        quiet=True,
-        show_error=True,
-        max_file_size=studios.MAX_UPLOAD,
-        state_session_capacity=64,
-        footer_links=[],
-        run_history=False,
-        enable_monitoring=False,
-        ssr_mode=False,
-        mcp_server=False,
-        pwa=False,
-        theme=gr.themes.Soft(font=FAMILY, font_mono=("ui-monospace", "monospace")),
-        css=CSS,
-      )
-    except OSError as error:
-      raise OSError(f"--host={host} --port={port} cannot be listened on: is it in use?") from error
-    try:
-      yield page
-    finally:
-      page.close(verbose=False)
+    gr.routes.DEFAULT_TEMP_DIR = folder  # the default, /tmp/gradio, may belong to another user
+    page = build(studio, folder).queue(api_open=False)
+    launch(page, host, port, allowed_hosts)
+    # The folder is deleted at once, as the process may soon be killed, and again when no request can write to it any more.
+    at_end.callback(page.server.thread.join)
+    at_end.callback(page.close, verbose=False)
+    # The server neither waits for open connections nor logs an error for each of them.
+    page.server.force_exit = True
+    at_end.callback(logging.getLogger("uvicorn.error").setLevel, "CRITICAL")
+    at_end.callback(delete)
+    at_end.callback(studio.close)
+    yield page
 
 
-def said(text: str) -> str:
-  """A message for the page."""
-  return f'<div role="status">{html.escape(text)}</div>'
-
-
-def failed(error: Exception | str) -> str:
-  """The one sentence of what is wrong."""
-  text = " ".join(str(error).split())
-  return f'<div role="alert" class="error">{html.escape(text)}.</div>'
-
-
-def whole(name: str, value) -> int:
-  """What a number field holds; raises ValueError if that is no whole number."""
-  if value is None or value != int(value):
-    raise ValueError(f"the {name} must be a whole number")
-  return int(value)
+def launch(page: gr.Blocks, host: str, port: int | None, allowed_hosts: Sequence[str]):
+  """Starts the server; raises OSError if the address is not available."""
+  try:
+    if port is not None:  # Gradio would leave its own socket open
+      socket.create_server((host, port)).close()
+    page.launch(
+      server_name=host,
+      server_port=port,
+      share=False,
+      inbrowser=False,
+      prevent_thread_lock=True,
+      quiet=True,
+      show_error=True,
+      max_file_size=studios.MAX_UPLOAD,
+      state_session_capacity=64,
+      footer_links=[],
+      run_history=False,
+      enable_monitoring=False,
+      ssr_mode=False,
+      mcp_server=False,
+      pwa=False,
+      theme=look.THEME,
+      css=look.CSS,
+      app_kwargs={"middleware": [Middleware(OwnHostsOnly, [host, *allowed_hosts])]},
+    )
+  except OSError as error:
+    raise OSError(f"--host={host} --port={port} cannot be listened on: is it in use?") from error

@@ -1,4 +1,4 @@
-"""What the page's buttons do, without the page: checks what came in, asks the cascade, stops when told to."""
+"""What the page does, without the page: checks uploads and jobs, queues jobs, runs the cascade, cancels."""
 
 import contextlib
 import dataclasses
@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 from jaxtyping import Bool, UInt8
-from PIL import Image
 
 from lumiere.data import frames
+from lumiere.data.frames import pictures
 from lumiere.sampling.cascade import Cascade
 from lumiere.sampling.given import check_same_size, fit_video
 
@@ -21,27 +21,27 @@ MAX_UPLOAD = 10 * 2**20
 MAX_PIXELS = 16_000_000
 MAX_PROMPT = 500
 MAX_STEPS = 1000
-# Clips of text may be so many times longer than those that the base was trained on.
+MAX_WAITING = 16
+# Text-to-video clips may be this many times longer than the training clips.
 MAX_LENGTH = 4
-FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP")
-# Pictures are shown this wide or wider to be painted on.
+# Shortest side of an image in the editor, in pixels.
 CANVAS = 512
 
 
 class Cancelled(Exception):
-  """Somebody wants it no longer."""
+  """A job was cancelled."""
 
 
-class Order(NamedTuple):
-  """What somebody asks for.
+class Job(NamedTuple):
+  """A request for a video.
 
   Attributes:
-    prompt: what to show.
-    picture: as `Studio.read_picture` gave it, to be animated; None for text to video.
-    layers: drawings over the picture, [h w 4]: only where something is drawn it moves; if nothing is drawn, all of it does.
-    seed: of all noise.
-    num_frames: frames of the video.
-    num_steps: sampler steps of the base.
+    prompt: the caption.
+    picture: an image to animate, from `Studio.read_picture`; None for text to video.
+    layers: drawings over the image, [h w 4]; only what they cover moves. Without any, all of the image may move.
+    seed: random seed.
+    num_frames: frames of the video; None for the length of the training clips.
+    num_steps: sampler steps of the base; None for the steps in its config.
     strength: of the style, in [0, 1].
   """
 
@@ -54,145 +54,224 @@ class Order(NamedTuple):
   strength: float | int = 0.0
 
 
+class Progress(NamedTuple):
+  """The state of a job.
+
+  Attributes:
+    ahead: jobs that run before this one; 0 once it runs.
+    title: the stage of the cascade.
+    done: finished steps of that stage.
+    total: all steps of that stage; 0 before the first stage.
+    compiling: whether the current step has to be compiled first.
+    cancelling: whether the job was cancelled and ends after the current step.
+  """
+
+  ahead: int = 0
+  title: str = ""
+  done: int = 0
+  total: int = 0
+  compiling: bool = False
+  cancelling: bool = False
+
+
+class _Queued(NamedTuple):
+  """A job in the queue: the function that reports its progress, and the event that cancels it."""
+
+  show: Callable[[Progress], Any]
+  stop: threading.Event
+
+
 class Studio:
-  """A cascade that works on one order at a time."""
+  """A cascade that runs one job at a time and queues the others."""
 
   def __init__(self, cascade: Cascade, style: epath.PathLike | None = None):
-    """A studio around a cascade.
+    """Wraps a cascade.
 
     Args:
-      cascade: what makes the videos.
+      cascade: generates the videos.
       style: workdir of a style for its base.
 
     Raises:
-      ValueError: if the style's network is not that of the base.
+      ValueError: if the style has another network than the base.
     """
     self.cascade, self.style = cascade, style
-    self._busy, self._stops = threading.Lock(), {}
+    # One job per session, in order of arrival; the first one runs.
+    self._queue: dict[str, _Queued] = {}
+    self._changed = threading.Condition()
+    self._compiled = set()
     if style is not None:
-      self.styled(0.5)  # a style that does not fit is known before anybody waits for it
+      self.styled(0.5)  # fails here, not at the first job, if the style does not fit
 
   @property
   def animates(self) -> bool:
-    """Whether the base can be given pictures."""
+    """Whether the base can animate images."""
     return self.cascade.base.experiment.masks is not None
 
-  # A styled base is as large as the base: the last two are kept, to go back and forth between.
+  @property
+  def style_name(self) -> str:
+    """The name of the style's workdir; "" without a style."""
+    return epath.Path(self.style).name if self.style else ""
+
+  # A styled base is as large as the base: keep two, to switch between them.
   @functools.lru_cache(maxsize=2)  # noqa: B019 (a studio lives as long as its process)
   def styled(self, strength: float | int) -> Cascade:
-    """The cascade at a strength of the style; at 0 it is the cascade itself."""
+    """The cascade with a style of this strength; at 0 the cascade itself."""
     if self.style is None or strength == 0:
       return self.cascade
     return self.cascade.restyle(self.style, strength)
 
   def read_picture(self, path: str) -> UInt8[np.ndarray, "side side 3"]:
-    """An uploaded file as the cascade will see it, its middle square at the videos' resolution, with pixels enlarged to be seen.
+    """An uploaded image as the cascade sees it: the middle square at the cascade's resolution, enlarged for the editor.
 
     Raises:
-      ValueError: if it is too large or no picture.
+      ValueError: if the file is too large or not a readable image.
     """
     name = os.path.basename(path)
     if (size := os.path.getsize(path)) > MAX_UPLOAD:
-      raise ValueError(
-        f"{name} has {size / 2**20:.1f} MiB; pictures of up to {MAX_UPLOAD // 2**20} MiB are taken"
-      )
+      raise ValueError(f"{name} has {size / 2**20:.1f} MiB; the limit is {MAX_UPLOAD // 2**20} MiB")
     try:
-      with Image.open(path, formats=FORMATS) as image:
+      with pictures.open_file(path) as file:
+        image = pictures.identify(file)
+        if image is None:
+          formats = ", ".join(pictures.FORMATS)
+          raise frames.UnreadableError(f"no picture in it; one of {formats} is needed")
         width, height = image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-      raise ValueError(
-        f"{name} is no picture, whatever its name says: one of {', '.join(FORMATS)} is needed"
-      ) from error
-    if width * height > MAX_PIXELS:
-      raise ValueError(
-        f"{name} has {width}x{height} pixels; pictures of up to {MAX_PIXELS / 1e6:g} million are taken"
-      )
-    try:
-      picture = frames.read_image(path)
-    except ValueError as error:
-      raise ValueError(f"{name} is damaged: its picture cannot be read to the end") from error
+        if width * height > MAX_PIXELS:
+          raise frames.UnreadableError(
+            f"it has {width}x{height} pixels; the limit is {MAX_PIXELS / 1e6:g} million"
+          )
+        picture = pictures.to_rgb(image, name)
+    except frames.UnreadableError as error:
+      raise ValueError(f"{name} cannot be read as a picture: {error}") from error
     return frames.enlarge(fit_video(picture[None], self.cascade.resolution)[0], CANVAS)
 
   def make(
-    self, order: Order, session: str, show: Callable[..., Any]
+    self, job: Job, session: str, show: Callable[[Progress], Any]
   ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Makes a video; who comes while another is made waits.
+    """Generates a video, after the jobs that came earlier.
 
     Args:
-      order: what to make.
-      session: whose order it is, for `cancel`.
-      show: `show((done, all), desc=title)` is called before every sampler step.
+      job: what to generate.
+      session: identifies the job for `cancel`.
+      show: called when the job moves up in the queue and before every sampler step; must not block.
 
     Raises:
-      ValueError: if it cannot be made.
-      Cancelled: if it was cancelled; between two steps at the latest.
+      ValueError: if the job is invalid, the queue is full, or the session has a job already.
+      Cancelled: if the job was cancelled, after the current step.
     """
-    self.check(order)
-    with self._cancellable(session) as stop, self._busy:
+    self.check(job)
+    with self._turn(session, show) as stop:
 
       def progress(steps: Iterable[int], desc: str) -> Iterator[int]:
         steps = list(steps)
+        program = (
+          desc,
+          self.count(job),
+          job.picture is not None,
+        )  # all that array shapes depend on
         for done, step in enumerate(steps):
-          if stop.is_set():
-            raise Cancelled
-          show((done, len(steps)), desc=desc)
+          with self._changed:  # no step is shown after a cancellation
+            if stop.is_set():
+              raise Cancelled
+            show(Progress(0, desc, done, len(steps), program not in self._compiled))
           yield step
+          self._compiled.add(program)
 
-      return self._make(self.styled(order.strength), order, progress)
+      return self._make(self.styled(job.strength), job, progress)
 
-  def cancel(self, session: str):
-    """Stops the session's order, if there is one, before its next step."""
-    if session in self._stops:
-      self._stops[session].set()
+  def cancel(self, session: str) -> bool:
+    """Cancels the session's job, waiting or running; returns whether there was one."""
+    with self._changed:
+      if (queued := self._queue.get(session)) is None:
+        return False
+      queued.stop.set()
+      queued.show(Progress(cancelling=True))
+      self._changed.notify_all()
+      return True
 
-  def check(self, order: Order):
-    """Raises ValueError, in words for the page, if the order cannot be made."""
-    if not order.prompt.strip():
-      raise ValueError("the prompt is blank: write what the video is to show")
-    if len(order.prompt) > MAX_PROMPT:
-      raise ValueError(
-        f"the prompt has {len(order.prompt)} characters; up to {MAX_PROMPT} are taken"
-      )
-    if not 0 <= order.seed < 2**32:
-      raise ValueError(f"the seed {order.seed} must be between 0 and {2**32 - 1}")
-    trained, count = self.cascade.num_frames, order.num_frames or self.cascade.num_frames
-    most = trained * (1 if order.picture is not None else MAX_LENGTH)
-    if not 1 <= count <= most:
-      what = "a picture is animated" if order.picture is not None else "a video is made"
-      raise ValueError(f"{what} for up to {most} frames; {count} are too many")
-    if order.num_steps is not None and not 1 <= order.num_steps <= MAX_STEPS:
-      raise ValueError(f"{order.num_steps} steps: 1 to {MAX_STEPS} can be made")
-    if order.picture is not None and not self.animates:
-      raise ValueError("this model makes videos from text only: it cannot be given a picture")
+  def close(self):
+    """Cancels all jobs."""
+    with self._changed:
+      for session in self._queue:
+        self.cancel(session)
+
+  def count(self, job: Job) -> int:
+    """Frames of the job's video."""
+    return job.num_frames or self.cascade.num_frames
+
+  def describe(self, job: Job) -> str:
+    """What a job generates, and what it ignores, in one line."""
+    side = self.cascade.resolution
+    about = f"{self.count(job)} frames of {side}x{side} pixels, seed {job.seed}"
+    if self.style is not None:
+      about += f", style {self.style_name} at {job.strength:g}"
+    if rest := self.cascade.base.cut_off(job.prompt):
+      about += f"; the prompt is too long for the model, its end is not read: {rest!r}"
+    return about
+
+  def check(self, job: Job):
+    """Raises ValueError if a job cannot be run."""
+    if not job.prompt.strip():
+      raise ValueError("the prompt is blank: describe the video")
+    if len(job.prompt) > MAX_PROMPT:
+      raise ValueError(f"the prompt has {len(job.prompt)} characters; the limit is {MAX_PROMPT}")
+    if not 0 <= job.seed < 2**32:
+      raise ValueError(f"the seed {job.seed} must be between 0 and {2**32 - 1}")
+    most = self.cascade.num_frames * (1 if job.picture is not None else MAX_LENGTH)
+    if not 1 <= (count := self.count(job)) <= most:
+      what = "an animated image" if job.picture is not None else "a video"
+      raise ValueError(f"{what} has up to {most} frames, not {count}")
+    if job.num_steps is not None and not 1 <= job.num_steps <= MAX_STEPS:
+      raise ValueError(f"{job.num_steps} steps: must be between 1 and {MAX_STEPS}")
+    if job.picture is not None and not self.animates:
+      raise ValueError("this model generates from text only, it cannot animate images")
 
   @contextlib.contextmanager
-  def _cancellable(self, session: str) -> Iterator[threading.Event]:
-    stop = self._stops[session] = threading.Event()
+  def _turn(self, session: str, show: Callable[[Progress], Any]) -> Iterator[threading.Event]:
+    """Queues a job and waits for its turn; gives the event that cancels it."""
+    stop = threading.Event()
+    with self._changed:
+      if session in self._queue:
+        raise ValueError("your previous video is not finished: wait for it or cancel it")
+      if len(self._queue) > MAX_WAITING:
+        raise ValueError(f"the queue is full, {MAX_WAITING} videos are waiting: try again later")
+      self._queue[session] = _Queued(show, stop)
     try:
-      yield stop
+      with self._changed:
+        ahead = None
+        while ahead != 0 and not stop.is_set():
+          if (now := list(self._queue).index(session)) != ahead:
+            show(Progress(ahead := now))
+          if ahead != 0:
+            self._changed.wait()
+      if not stop.is_set():
+        yield stop
     finally:
-      if self._stops.get(session) is stop:
-        del self._stops[session]
+      with self._changed:
+        del self._queue[session]
+        self._changed.notify_all()
+    if stop.is_set():
+      raise Cancelled
 
-  def _make(self, cascade: Cascade, order: Order, progress) -> UInt8[np.ndarray, "t h w 3"]:
+  def _make(self, cascade: Cascade, job: Job, progress) -> UInt8[np.ndarray, "t h w 3"]:
     own = cascade.base.experiment.sampling
-    sampling = dataclasses.replace(own, num_steps=order.num_steps or own.num_steps)
-    options = {"seed": order.seed, "sampling": sampling, "progress": progress}
-    count = order.num_frames or cascade.num_frames
-    if order.picture is None:
-      return cascade.extend([order.prompt], count, **options)[0]
-    moving = drawn(order.layers, order.picture.shape[:2])
+    sampling = dataclasses.replace(own, num_steps=job.num_steps or own.num_steps)
+    options = {"seed": job.seed, "sampling": sampling, "progress": progress}
+    count = self.count(job)
+    if job.picture is None:
+      return cascade.extend([job.prompt], count, **options)[0]
+    moving = drawn(job.layers, job.picture.shape[:2])
     options |= {"moving": moving, "num_frames": count}
-    return cascade.animate([order.prompt], [order.picture], **options)[0]
+    return cascade.animate([job.prompt], [job.picture], **options)[0]
 
 
 def drawn(
   layers: Sequence[UInt8[np.ndarray, "_h _w 4"]], size: Sequence[int]
 ) -> Bool[np.ndarray, "h w"] | None:
-  """Where a picture was painted on; None if nowhere.
+  """The part of an image that is painted over; None if there is none.
 
   Raises:
-    ValueError: if a layer has not the picture's size.
+    ValueError: if a layer has another size than the image.
   """
   region = np.zeros(tuple(size), bool)
   for layer in layers:

@@ -46,6 +46,19 @@ def test_text_timestep_and_augmentation_level_each_matter():
     assert float(jnp.abs(run(model, *changed) - base).max()) > 1e-4
 
 
+def test_patches_are_pixels_in_another_order():
+  """A network of 2x2 patches is one of four times the channels on the rearranged picture."""
+  x, *rest = inputs(2, 16, 16)
+  rearranged = jnp.concatenate([x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=-1)
+  expected = run(image_unet(in_channels=12, out_channels=12), rearranged, *rest)
+  out = run(image_unet(patch_size=2), x, *rest)
+  for index, (i, j) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+    part = expected[..., 3 * index : 3 * index + 3]
+    np.testing.assert_allclose(out[:, i::2, j::2], part, atol=1e-5)
+  with pytest.raises(ValueError, match="size 6x6: height and width must be multiples of 4"):
+    image_unet(patch_size=2)(*inputs(1, 6, 6))
+
+
 def test_without_self_attention_only_the_text_is_attended_to():
   model = image_unet(self_attention=False)
   attention = model.down[1].stages[0].attention

@@ -71,6 +71,17 @@ def test_a_conditional_network_starts_as_the_unconditional_one_and_learns_to_loo
     model(x, *rest)
 
 
+def test_a_network_of_patches_is_inflated_with_its_patches():
+  image = image_unet(patch_size=2)
+  x, *rest = inputs(2, 4, 8, 8)
+  expected = jnp.stack([run(image, frame, *rest) for frame in jnp.moveaxis(x, 1, 0)], axis=1)
+  temporal = TemporalConfig((2,), head_dim=8, condition_channels=4)
+  video = inflate(image_unet(patch_size=2), temporal, rngs=nnx.Rngs(1))
+  assert video.condition_in.kernel.shape == (3, 3, 16, 8)
+  output = run(video, jnp.concatenate([x, jnp.ones((*x.shape[:-1], 4))], axis=-1), *rest)
+  np.testing.assert_allclose(output[:, ::2], expected[:, ::2], atol=5e-5)
+
+
 def test_repeated_frames_stay_repeated_at_the_start():
   x, *rest = inputs(2, 1, 8, 8)
   still = jnp.repeat(x, 8, axis=1)

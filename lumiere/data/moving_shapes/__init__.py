@@ -1,18 +1,10 @@
-"""A world whose truth is known: captioned videos of shapes that move, drawn from a seed."""
+"""A world whose truth is known: captioned videos of shapes that move, drawn from a seed.
 
-from lumiere.data.moving_shapes.builder import MovingShapes, MovingShapesConfig, load_or_prepare
+`builder` makes a TFDS dataset of it, `endless` draws clips as they are asked for; what is imported here needs neither.
+"""
+
 from lumiere.data.moving_shapes.captions import parse, write_caption
 from lumiere.data.moving_shapes.render import render
 from lumiere.data.moving_shapes.scene import Scene, Thing, random_scene
 
-__all__ = [
-  "MovingShapes",
-  "MovingShapesConfig",
-  "Scene",
-  "Thing",
-  "load_or_prepare",
-  "parse",
-  "random_scene",
-  "render",
-  "write_caption",
-]
+__all__ = ["Scene", "Thing", "parse", "random_scene", "render", "write_caption"]

@@ -58,11 +58,11 @@ def coverage(
 
 
 def render(
-  scene: Scene, num_frames: int, fps: float | int, resolution: int
+  scene: Scene, num_frames: int, fps: float | int, resolution: int, first: int = 0
 ) -> Float[np.ndarray, "t h w 3"]:
-  """Draws frame i as the scene is at time i / fps; float32 in [-1, 1]."""
+  """Draws frame i as the scene is at time i / fps, `num_frames` of them from i = `first` on; float32 in [-1, 1]."""
   detail = -(-FINE // resolution)
-  times = np.arange(num_frames) / fps
+  times = np.arange(first, first + num_frames) / fps
   states = [thing.state(times) for thing in scene.things]
   background = frames.to_float(np.array(BACKGROUNDS[scene.background], np.uint8))
   video = np.empty((num_frames, resolution, resolution, 3), np.float32)

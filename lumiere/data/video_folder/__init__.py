@@ -1,4 +1,4 @@
-"""A dataset of one's own videos: a folder of .mp4, .webm and .gif files with captions."""
+"""A dataset of one's own videos: a folder of video files with captions."""
 
 from lumiere.data.video_folder.builder import VideoFolder, VideoFolderConfig, load_or_prepare
 

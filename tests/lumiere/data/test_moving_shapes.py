@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lumiere.data import frames
-from lumiere.data.moving_shapes import builder, captions, load_or_prepare, render
+from lumiere.data.moving_shapes import builder, captions, render
+from lumiere.data.moving_shapes.builder import load_or_prepare
 from lumiere.data.moving_shapes.scene import (
   BACKGROUNDS,
   COLOURS,

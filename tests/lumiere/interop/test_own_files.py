@@ -103,6 +103,11 @@ def test_deepfloyds_own_folder_predicts_what_the_reference_predicts(golden, tmp_
     (dict(num_classes=10), "num_classes=10 is not supported"),
     (dict(disable_self_attentions="32"), "disable_self_attentions='32'"),
     (dict(activation="mish"), "mish"),
+    (dict(encoder_dim=None), "encoder_dim is missing; it must be a whole number"),
+    (dict(model_channels="32"), "model_channels='32' must be a whole number"),
+    (dict(channel_mult="1,a"), "channel_mult='1,a' must be whole numbers of 1 or more, joined by"),
+    (dict(attention_resolutions="0"), "attention_resolutions='0' must be whole numbers"),
+    (dict(attention_resolutions=[2.5]), "attention_resolutions=.* must be a text or a list"),
   ],
 )
 def test_a_config_of_deepfloyds_that_we_lack_is_refused(change, message, tmp_path):
@@ -132,6 +137,25 @@ def test_karlos_decoder_predicts_what_the_reference_predicts(form, golden, tiny_
   sampling = experiment.sampling
   assert (sampling.guidance_scale, sampling.variance) == (8.0, "learned")
   assert dict(sampling.threshold) == {"name": "static"}
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2]", "params: 3", "params: [", "a: &a [*a]", "\0"])
+def test_a_config_yml_of_another_kind_is_refused(content, tmp_path):
+  write_if(tmp_path / "own")
+  (tmp_path / "own" / "config.yml").write_text(content)
+  with pytest.raises(ValueError, match=r"own/config.yml: ") as error:
+    convert.convert(tmp_path / "own", tmp_path / "run")
+  assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
+
+
+def test_numbers_in_a_config_yml_may_be_joined_by_commas():
+  lists = dict(channel_mult=[1, 2], num_res_blocks=[1, 2], attention_resolutions=[2])
+  texts = dict(channel_mult="1, 2", num_res_blocks="1,2", attention_resolutions="16")
+  ours = [
+    architectures.from_if(IF_PARAMS | dict(disable_self_attentions=True) | params)
+    for params in (lists, texts)
+  ]
+  assert ours[0] == ours[1] and ours[0].num_res_blocks == (1, 2)
 
 
 def test_karlos_decoder_inflates(golden):

@@ -83,6 +83,7 @@ def change(*path_and_value):
     (change("normalizer", {"type": "Lowercase"}), "no precompiled_charsmap"),
     (change("normalizer", "precompiled_charsmap", "AAA*"), "precompiled_charsmap is damaged"),
     (change("normalizer", "precompiled_charsmap", "AAAA"), "damaged: .* rule is broken"),
+    (change("normalizer", "precompiled_charsmap", ""), "no precompiled_charsmap"),
     (change("normalizer", "precompiled_charsmap", 3), "precompiled_charsmap is damaged"),
     (change("pre_tokenizer", None), "pre_tokenizer is null"),
     (change("pre_tokenizer", "pretokenizers", 3), "pre_tokenizer.pretokenizers must be a list"),

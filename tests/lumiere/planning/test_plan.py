@@ -96,7 +96,9 @@ def test_gpus_are_counted_and_not_compiled_for():
     plan.make_plan(micro(fsdp=4), "h100:8", compiled=True)
 
 
-@pytest.mark.parametrize("topology", ["v9:2x2", "v5e", "v5e:big", "v5e:4", "h100:2x2", ""])
+@pytest.mark.parametrize(
+  "topology", ["v9:2x2", "v5e", "v5e:big", "v5e:4", "v5e:0x4", "h100:0", "h100:2x2", ""]
+)
 def test_slices_that_are_not_known(topology):
   with pytest.raises(ValueError, match="expected one of v5e, v5p, v6e, h100, h200 and a shape"):
     plan.parse_topology(topology)

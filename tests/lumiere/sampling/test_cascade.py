@@ -59,6 +59,13 @@ def test_a_video_does_not_depend_on_the_others_of_its_batch(cascade):
   assert abs(together[1] - alone[0]).max() <= 1
 
 
+def test_a_step_is_compiled_once(cascade, caplog):
+  with jax.log_compiles():
+    cascade.generate(PROMPTS[:1], num_frames=6)
+  stages = [record for record in caplog.messages if "Compiling jit(_denoise_step)" in record]
+  assert len(stages) == 2
+
+
 def test_without_super_resolution_videos_keep_the_base_size(cascade):
   assert dataclasses.replace(cascade, ssr=None).generate(PROMPTS).shape == (2, 8, 8, 8, 3)
 

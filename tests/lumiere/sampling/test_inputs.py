@@ -56,7 +56,7 @@ def test_a_hole_that_cannot_be(wide, hole, words):
 
 def test_a_mask_of_another_size_or_with_nothing_white_in_it(wide, tmp_path):
   frames.write_image(tmp_path / "small.png", np.full((8, 8, 3), 255, np.uint8))
-  with pytest.raises(ValueError, match="8x8 pixels, but what it is for has 384x256"):
+  with pytest.raises(ValueError, match="8x8 pixels, but its image or video has 384x256"):
     inputs.read_hole(wide, 8, SIZE, mask=str(tmp_path / "small.png"))
   frames.write_image(tmp_path / "black.png", np.zeros((256, 384, 3), np.uint8))
   with pytest.raises(ValueError, match="nothing is left to generate"):

@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
 
+from configs import t2i_release
+from lumiere.data.moving_shapes.endless import EndlessConfig, EndlessShapes
+from lumiere.experiment import Experiment
 from lumiere.text.tokenize import (
   END,
   PAD,
@@ -74,6 +77,40 @@ def test_a_file_that_is_no_sentencepiece_model_is_refused(tmp_path):
   (tmp_path / "spiece.model").write_bytes(b"nothing")
   with pytest.raises(ValueError, match="no SentencePiece model"):
     SentencePieceTokenizer(tmp_path / "spiece.model", 8)
+
+
+def test_words_are_one_token_each_and_all_else_is_spelled():
+  tokenizer = ByteTokenizer(12, ("red", "circle", "on"))
+  out = tokenizer(["Red circle, on", "a redcircle"])
+  comma, space, a = ord(",") + 3, ord(" ") + 3, ord("a") + 3
+  np.testing.assert_array_equal(out["tokens"][0], [259, 260, comma, 261, 1, *[0] * 7])
+  np.testing.assert_array_equal(out["tokens"][1][:3], [a, space, ord("r") + 3])
+  assert tokenizer.decode(out["tokens"][0]) == "red circle, on"
+  assert tokenizer.decode(out["tokens"][1]) == "a redcircle"
+
+
+def test_the_words_of_the_release_spell_every_caption_in_few_tokens():
+  tokenizer = Experiment.from_config(t2i_release.get_config()).text.make_tokenizer()
+  source = EndlessShapes(EndlessConfig(max_things=2), "train", fps=8.0, resolution=8)
+  for index in range(500):
+    caption = source.draw(index)[1]
+    [row] = tokenizer([caption])["tokens"]
+    spelled = [token for token in row if 3 <= token < 259]
+    assert spelled in ([], [ord(",") + 3]), caption
+    assert tokenizer.decode(row) == caption
+
+
+@pytest.mark.parametrize(
+  ("words", "message"),
+  (
+    (("red", "red"), "2 are given; at most 125 different ones"),
+    (("Red",), "'Red' must be of the letters a to z"),
+    (("up and",), "'up and' must be"),
+  ),
+)
+def test_words_that_cannot_be_tokens_are_refused(words, message):
+  with pytest.raises(ValueError, match=message):
+    ByteTokenizer(8, words)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_nothing_changed_says_nothing(caplog):
 @pytest.mark.parametrize(
   ("change", "words"),
   [
-    ({"model.channels": (8, 8)}, r"model.channels=\(8, 8\) differs from the run in runs/x, \(8,\)"),
+    ({"model.channels": (16,)}, r"model.channels=\(16,\) differs from the run in runs/x, \(8,\)"),
     ({"model.norm_groups": 2}, "the saved weights are those of another network"),
     ({"super_resolution.factor": 2}, "super_resolution.factor=2 differs.*trained for the other"),
     ({"diffusion.prediction": "eps"}, "diffusion.prediction='eps' differs .*, 'x0'"),

@@ -1,0 +1,28 @@
+"""The released miniature, text-to-video with known pixels: 16 frames of 32x32 at 8 fps, around configs/t2i_release.py.
+
+Conditional from the first step on; nearly half of the clips come without known pixels. A clip's frames say the same over and
+over, so that its motion is decided at more noise than a picture's layout: levels are shifted further.
+
+python train.py --config=configs/stunet_release.py --workdir=runs/release/stunet --config.init_from=runs/release/t2i
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common, t2i_release
+
+
+def get_config() -> ConfigDict:
+  config = t2i_release.get_config()
+  config.stage = "stunet"
+  config.temporal = dict(
+    factors=(2,), attention_depth=2, head_dim=32, conditioned=True, condition_channels=4
+  )
+  config.masks = dict(shares=common.mask_shares())
+  config.masks.shares.none = 0.7  # nearly half
+  config.data = common.endless_clips(num_frames=16, resolution=32)
+  config.optimizer = common.tiny_optimizer(2e-3)
+  config.train.update(
+    num_steps=20_000, batch_size=8, log_snr_shift=-3.5, log_snr_spread=1.2, checkpoint_every=500
+  )
+  config.sampling.log_snr_shift = -2.0
+  return config
