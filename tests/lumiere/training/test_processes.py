@@ -1,5 +1,6 @@
 """Several real processes on this machine, with Gloo between them, that train as one."""
 
+import shutil
 import socket
 
 import jax
@@ -44,7 +45,8 @@ def start(config, workdir, count: int, pause: float):
 def test_two_killed_go_on_as_four_and_one_ends_where_it_would_have_come_alone(config, tmp_path):
   """Same samples in the same order with the same noise: the same weights but for rounding.
 
-  Two processes end by SIGKILL, the four after them by SIGTERM to one of them, which saves once for all.
+  Two processes end by SIGKILL. The four after them find a newer checkpoint that cannot be read, which all of them
+  pass over; they end by SIGTERM to one of them, which saves once for all.
   """
   one, alone = tmp_path / "one", config.copy_and_resolve_references()
   alone.train.checkpoint_every = STEPS
@@ -59,10 +61,14 @@ def test_two_killed_go_on_as_four_and_one_ends_where_it_would_have_come_alone(co
   apart.finished(two)
   assert steps(parts) == [2]
   assert (parts / "samples" / "2" / "sheet.png").exists()
+  damaged = shutil.copytree(parts / "checkpoints" / "2", parts / "checkpoints" / "3")
+  for path in (damaged / "params").rglob("d/*"):
+    path.write_bytes(path.read_bytes()[::-1])
   four = start(config, parts, 4, pause=6)
   apart.wait_for(tmp_path / "parts.1_of_4_steps", four)
   four[1].terminate()
   assert apart.finished(four) == [0] * 4
+  assert (parts / "damaged" / "3" / "params").exists()
   with checkpoints.Checkpoints(parts) as manager:
     assert manager.latest_step == max(steps(parts)) < STEPS
   loop.train(Experiment.from_config(config), parts)
