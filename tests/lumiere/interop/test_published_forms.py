@@ -162,6 +162,7 @@ def test_what_a_killed_conversion_left_is_replaced(t5, tmp_path):
   (tmp_path / "out.partial" / "weights" / "half").write_text("")
   np.testing.assert_array_equal(states(t5[0], tmp_path / "out"), t5[1])
   assert left(tmp_path) == {"out"} and left(tmp_path / "out") == {
+    "checksums",
     "config.json",
     "spiece.model",
     "weights",
