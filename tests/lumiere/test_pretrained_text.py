@@ -58,7 +58,10 @@ def test_a_number_of_captions_that_does_not_divide(folder, on_one_device):
     ("{}", "kind=None must be one of t5, glide"),
     ('{"kind": ["t5"]}', "kind=.* must be one of"),
     ('{"kind": "t5", "d_model": 16}', "encoder.vocab_size: missing"),
-    ('{"kind": "t5", "d_model": "16"}', "encoder.d_model='16' must be a whole number"),
+    (
+      '{"kind": "t5", "vocab_size": 384, "d_model": "16", "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}',
+      "encoder.d_model='16' must be a whole number",
+    ),
     ('{"kind": "glide", "width": 16}', "encoder.width: no such field"),
     (POINTER, "is a Git LFS pointer"),
   ],
