@@ -30,7 +30,7 @@ from lumiere import cli  # noqa: E402
 _CASES = flags.DEFINE_integer("cases", 200, "Wrong command lines.")
 _SEED = flags.DEFINE_integer("random_seed", 0, "Of the mistakes.")
 
-NUMBERS = ("-1", "99999999999999", "nan", "inf", "1e309", "x", "", "8.5", "٣")
+NUMBERS = ("-1", "99999999999999", "nan", "inf", "1e309", "x", "", "8.5")
 NEEDED = {
   "sample.py": "--prompt=a --workdir={base}",
   "train.py": "--config=configs/t2i_tiny.py --workdir={out} --config.data.data_dir={out}",
