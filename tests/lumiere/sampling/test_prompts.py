@@ -1,5 +1,7 @@
 """Prompts along time: read, checked, and given to windows."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
@@ -72,6 +74,18 @@ def test_a_byte_order_mark_is_no_part_of_a_prompt(tmp_path):
   assert read(tmp_path, f"{MARK}a red circle\na blue square\n".encode()) == [
     "a red circle",
     "a blue square",
+  ]
+
+
+def test_files_from_other_programs():
+  """As an editor of Windows and a spreadsheet have written them."""
+  cases = pathlib.Path("tests/lumiere/data/cases")
+  assert prompts.read_prompts([], str(cases / "prompts_bom.txt")) == [
+    "a red circle moves left quickly on black",
+    "a blue square spins on gray",
+  ]
+  assert prompts.read_prompts([], str(cases / "prompts_u2028.txt")) == [
+    "a red circle\u2028moves left quickly on black"
   ]
 
 
