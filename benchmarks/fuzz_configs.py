@@ -13,6 +13,7 @@ import importlib
 import math
 import pathlib
 import random
+import signal
 import sys
 import traceback
 
@@ -26,6 +27,7 @@ from lumiere import cli
 _CASES = flags.DEFINE_integer("cases", 2000, "Changed configs.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the changes.")
 
+SECONDS = 60
 NAMES = ("t2i_tiny", "stunet_tiny", "stunet_masked_tiny", "ssr_image_tiny", "ssr_tiny")
 VALUES = (
   None, 0, -1, 1, 2, 7, 3.5, 1e30, math.nan, math.inf, -math.inf, True, False, "", "x", "nan", 10**12, -(10**12),
@@ -35,6 +37,7 @@ VALUES = (
 
 def main():
   """Runs the cases and prints the counts; raises RuntimeError if there is a fault."""
+  signal.signal(signal.SIGALRM, hang)
   rng = random.Random(_SEED.value)
   configs = {
     name: importlib.import_module(f"configs.{name}").get_config().to_dict() for name in NAMES
@@ -88,6 +91,7 @@ def check(config: dict) -> tuple[str, str]:
   from lumiere.experiment import Experiment
   from lumiere.model import abstract_model
 
+  signal.alarm(SECONDS)
   try:
     experiment = Experiment.from_config(config)
   except ValueError as error:
@@ -98,11 +102,18 @@ def check(config: dict) -> tuple[str, str]:
   except Exception:
     return "fault", traceback.format_exc(limit=-2)
   try:
-    abstract_model(experiment)
+    abstract_model(experiment)  # keeps what it has built
     experiment.diffusion.make_schedule().sampling_log_snrs(experiment.sampling.num_steps)
   except Exception:
     return "fault", f"accepted, but: {traceback.format_exc(limit=-2)}"
+  finally:
+    signal.alarm(0)
   return "accepted", ""
+
+
+def hang(*_):
+  """Ends what takes too long."""
+  raise TimeoutError(f"more than {SECONDS} s")
 
 
 if __name__ == "__main__":

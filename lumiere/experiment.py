@@ -22,7 +22,7 @@ from lumiere.fields import at_least, between, from_mapping, named, one_of
 from lumiere.masks import CHANNELS, MaskConfig
 from lumiere.text.t5 import T5Config
 from lumiere.text.tokenize import VOCAB_SIZE, ByteTokenizer, check_words
-from stunet.image_unet import ImageUNetConfig
+from stunet.image_unet import MAX_BLOCKS, ImageUNetConfig
 from stunet.stunet import TemporalConfig, check_fits, check_num_frames
 
 # Sampler steps beyond this are a slip of the finger: their table alone would take the memory.
@@ -98,6 +98,7 @@ class TextConfig:
     check_words("text.words", self.words)
     if self.encoder:
       at_least("text.encoder.vocab_size", self.encoder.vocab_size, VOCAB_SIZE)
+      between("text.encoder.num_layers", self.encoder.num_layers, 1, MAX_BLOCKS)
     at_least("text.max_length", self.max_length, 2)
     between("text.drop_rate", self.drop_rate, 0, 1)
 

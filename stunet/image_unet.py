@@ -21,6 +21,9 @@ from stunet.attention import TextAttention
 from stunet.blocks import ACTIVATIONS, ResBlock, conv3x3, group_norm
 from stunet.embeddings import ClipContext, TimestepEmbedding, make_text_pool
 
+# More blocks a level are a slip of the finger: building them takes for ever.
+MAX_BLOCKS = 100
+
 
 @dataclasses.dataclass(frozen=True)
 class ImageUNetConfig:
@@ -95,9 +98,9 @@ class ImageUNetConfig:
         raise ValueError(f"{field}={getattr(self, field)} must be 1 or more")
     if self.embedding_dim is None:
       object.__setattr__(self, "embedding_dim", 4 * self.channels[0])
-    if len(blocks) != len(self.channels) or min(blocks) < 1:
+    if len(blocks) != len(self.channels) or not 1 <= min(blocks) <= max(blocks) <= MAX_BLOCKS:
       raise ValueError(
-        f"num_res_blocks={blocks} must give 1 or more for each of {len(self.channels)} levels"
+        f"num_res_blocks={blocks} must give a number between 1 and {MAX_BLOCKS} for each of {len(self.channels)} levels"
       )
     for field in ("attention_levels", "remat_levels"):
       if any(not 0 <= level < len(self.channels) for level in getattr(self, field)):

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float
 from stunet import layout
 from stunet.blocks import ACTIVATIONS, conv3x3
 from stunet.embeddings import make_text_pool
-from stunet.image_unet import ImageUNet, ImageUNetConfig, call, check_size, to_patches
+from stunet.image_unet import MAX_BLOCKS, ImageUNet, ImageUNetConfig, call, check_size, to_patches
 from stunet.temporal import AttentionInflation, ConvInflation, TemporalDown, TemporalUp
 
 
@@ -52,8 +52,8 @@ class TemporalConfig:
       raise ValueError(f"factors={self.factors}: each temporal factor must be 1 or 2")
     if self.head_dim < 1:
       raise ValueError(f"head_dim={self.head_dim} must be 1 or more")
-    if self.attention_depth < 0:
-      raise ValueError(f"attention_depth={self.attention_depth} must be 0 or more")
+    if not 0 <= self.attention_depth <= MAX_BLOCKS:
+      raise ValueError(f"attention_depth={self.attention_depth} must be between 0 and {MAX_BLOCKS}")
     if self.condition_channels < 0:
       raise ValueError(f"condition_channels={self.condition_channels} must be 0 or more")
 
