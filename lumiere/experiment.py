@@ -22,6 +22,7 @@ from lumiere.fields import at_least, between, from_mapping, named, one_of
 from lumiere.masks import CHANNELS, MaskConfig
 from lumiere.text.t5 import T5Config
 from lumiere.text.tokenize import VOCAB_SIZE, ByteTokenizer, check_words
+from ssr.ssr_unet import check_channels
 from stunet.image_unet import MAX_BLOCKS, ImageUNetConfig
 from stunet.stunet import TemporalConfig, check_fits, check_num_frames
 
@@ -399,6 +400,8 @@ class Experiment:
         f"sampling.variance='learned' needs an image stage and model.out_channels=6, not stage={self.stage!r} "
         f"and {self.model.out_channels}"
       )
+    if self.is_super_resolution:
+      check_channels(self.model)
     if self.is_video:
       check_fits(self.model, self.temporal)
       check_num_frames(self.data.num_frames, self.temporal.total_factor)

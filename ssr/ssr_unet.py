@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from stunet.image_unet import ImageUNet
+from stunet.image_unet import ImageUNet, ImageUNetConfig
 from stunet.stunet import STUNet
 
 
@@ -20,10 +20,7 @@ class SSRUNet(nnx.Module):
 
   def __init__(self, unet: ImageUNet | STUNet):
     config = unet.image.config if isinstance(unet, STUNet) else unet.config
-    if config.in_channels != 6:
-      raise ValueError(
-        f"in_channels={config.in_channels} must be 6 in a super-resolution network: noisy and low-resolution channels"
-      )
+    check_channels(config)
     self.unet = unet
 
   def __call__(
@@ -47,3 +44,11 @@ class SSRUNet(nnx.Module):
     """
     x = jnp.concatenate([z, low_res], axis=-1)
     return self.unet(x, timesteps, text, mask, augmentation_timesteps)
+
+
+def check_channels(config: ImageUNetConfig):
+  """Raises ValueError unless the network takes a noisy and a low-resolution image."""
+  if config.in_channels != 6:
+    raise ValueError(
+      f"in_channels={config.in_channels} must be 6 in a super-resolution network: noisy and low-resolution channels"
+    )

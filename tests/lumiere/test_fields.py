@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from configs import stunet_masked_tiny, t2i_tiny
+from configs import ssr_tiny, stunet_masked_tiny, t2i_tiny
 from lumiere.experiment import Experiment
 
 
@@ -37,6 +37,9 @@ def changed(module, path: str, value) -> dict:
     ("model.norm_groups", 7, "norm_groups=7 does not divide 16 channels"),
     ("model.head_dim", 7, "head_dim=7 does not divide 64 channels"),
     ("temporal.head_dim", 7, "temporal.head_dim=7 does not divide 64 channels"),
+    ("temporal.attention_depth", 10**12, "attention_depth=1000000000000 must be between 0 and 100"),
+    ("model.num_res_blocks", 10**12, "must give a number between 1 and 100"),
+    ("text.encoder.num_layers", 10**12, "num_layers=1000000000000 must be between 1 and 100"),
     ("temporal.factors", (2,), "temporal.factors=(2,) must have 2 entries"),
   ],
 )
@@ -44,6 +47,11 @@ def test_a_value_of_another_type_is_refused(path, value, words):
   with pytest.raises(ValueError) as raised:
     Experiment.from_config(changed(stunet_masked_tiny, path, value))
   assert words in str(raised.value)
+
+
+def test_a_super_resolution_network_takes_six_channels():
+  with pytest.raises(ValueError, match="in_channels=3 must be 6 in a super-resolution network"):
+    Experiment.from_config(changed(ssr_tiny, "model.in_channels", 3))
 
 
 def test_whole_numbers_are_numbers_and_lists_become_tuples():
