@@ -53,10 +53,17 @@ def test_lines_of_a_curve_are_in_the_order_of_steps():
   assert train_release.text(points["10"]) == "test: shape 50.0%"
 
 
-def test_overrides_go_to_their_stage():
+@pytest.fixture
+def override():
+  """The script's flag, which it defines when it is run."""
   values = ["t2i:config.train.num_steps=3", "*:config.seed=5"]
-  flags.DEFINE_multi_string("override", values, "As the script's.", allow_override=True)
+  flags.DEFINE_multi_string("override", values, "As the script's.")
   flags.FLAGS.mark_as_parsed()
+  yield
+  delattr(flags.FLAGS, "override")
+
+
+def test_overrides_go_to_their_stage(override):
   assert train_release.overrides("t2i") == ["config.train.num_steps=3", "config.seed=5"]
   assert train_release.overrides("ssr") == ["config.seed=5"]
   flags.FLAGS.override = ["t3i:config.seed=5"]
