@@ -1,4 +1,4 @@
-"""The released miniature, image super-resolution: 32x32 -> 128x128, trained on crops of 64x64, in patches of 4x4 pixels.
+"""A larger miniature, image super-resolution: 32x32 -> 128x128, trained on crops of 64x64, in patches of 4x4 pixels.
 
 python train.py --config=configs/ssr_image_release.py --workdir=runs/release/ssr_image
 """

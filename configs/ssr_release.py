@@ -1,4 +1,4 @@
-"""The released miniature, video super-resolution on windows of 8 frames, around configs/ssr_image_release.py.
+"""A larger miniature, video super-resolution on windows of 8 frames, around configs/ssr_image_release.py.
 
 python train.py --config=configs/ssr_release.py --workdir=runs/release/ssr --config.init_from=runs/release/ssr_image
 """

@@ -1,4 +1,4 @@
-"""The released miniature, text-to-video with known pixels: 16 frames of 32x32 at 8 fps, around configs/t2i_release.py.
+"""A larger miniature, text-to-video with known pixels: 16 frames of 32x32 at 8 fps, around configs/t2i_release.py.
 
 Conditional from the first step on; nearly half of the clips come without known pixels. A clip's frames say the same over and
 over, so that its motion is decided at more noise than a picture's layout: levels are shifted further.

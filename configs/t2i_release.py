@@ -1,4 +1,4 @@
-"""The released miniature, text-to-image: 32x32 pictures of one or two moving shapes, drawn without end.
+"""A larger miniature, text-to-image: 32x32 pictures of one or two moving shapes, drawn without end.
 
 Shape is decided while there is much noise, and across the whole thing: so levels are drawn with more weight there, and the
 network works on 8x8 patches of 4x4 pixels, with attention, where a place costs little. All of scripts/train_release.py.
@@ -8,15 +8,11 @@ python train.py --config=configs/t2i_release.py --workdir=runs/release/t2i
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, t2i_tiny
 
 
 def get_config() -> ConfigDict:
-  config = ConfigDict()
-  config.stage = "t2i"
-  config.seed = 0
-  config.dtype = "auto"
-  config.init_from = ""
+  config = t2i_tiny.get_config()
   config.model = dict(
     channels=(96, 96),
     patch_size=4,
@@ -30,33 +26,16 @@ def get_config() -> ConfigDict:
     norm_groups=8,
   )
   config.text = common.release_text()
-  config.diffusion = common.diffusion()
   config.data = common.endless_clips(num_frames=1, resolution=32)
   config.optimizer = common.tiny_optimizer(2e-3)
-  config.mesh = dict(fsdp=1, frames=1)
-  config.train = dict(
+  config.train.update(
     num_steps=12_000,
-    batch_size=32,
-    num_microbatches=1,
-    frozen_dtype="float32",
     log_snr_shift=-2.0,
     log_snr_spread=1.2,
     ema_decay=0.999,
     averages=(0.05, 0.1),
-    log_every=100,
-    eval_every=0,
-    eval_batches=4,
-    sample_every=0,
-    num_samples=8,
     checkpoint_every=1000,
     max_checkpoints=3,
-    profile_steps=0,
   )
-  config.sampling = dict(
-    sampler="dpm++",
-    num_steps=16,
-    log_snr_shift=-1.4,
-    guidance_scale=3.0,
-    threshold=dict(name="static"),
-  )
+  config.sampling.update(log_snr_shift=-1.4, guidance_scale=3.0)
   return config

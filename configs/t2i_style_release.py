@@ -1,4 +1,4 @@
-"""Fine-tunes the released miniature's image network to a style, from a folder with a few captioned pictures (section 4).
+"""Fine-tunes the larger miniature's image network to a style, from a folder with a few captioned pictures (section 4).
 
 Only image weights are styled; the video layers were trained around the original ones and stay as they are.
 

@@ -146,7 +146,10 @@ def fulfil(request: Request, flags: Sequence[str] = ()):
   common = {
     "command": request.command,
     **{name: getattr(request, name) for name in flags},
-    **{name: getattr(request, name) for name in ("seed", "batch_size", "format", "text_encoder")},
+    **{
+      name: getattr(request, name)
+      for name in ("seed", "batch_size", "format", "text_encoder", "ema")
+    },
     "fps": fps,
   }
   about = outputs.describe(cascade, sampling, ssr_sampling)
