@@ -1,5 +1,6 @@
 """Generates videos: text-to-video, image-to-video, inpainting, video-to-video, and videos of any length.
 
+python sample.py --prompt="a red circle moves to the left"
 python sample.py --prompt="a red circle moves to the left" --workdir=runs/stunet_masked_tiny --ssr_workdir=runs/ssr_tiny
 
 For each prompt: OUT/000_PROMPT_seed0.mp4, a contact sheet, an X-T slice and a JSON file with everything it depends on.
@@ -18,9 +19,13 @@ flags.DEFINE_multi_string(
   "which change along time; a prompt that itself begins with '0:' is written '\\0: ...'.",
 )
 flags.DEFINE_string("prompts_file", None, "A text file with one prompt per line.")
-flags.DEFINE_string("workdir", None, "Workdir of the stunet training run.")
 flags.DEFINE_string(
-  "ssr_workdir", None, "Workdir of the ssr run; without it videos keep the base resolution."
+  "workdir", None, "Workdir of a stunet training run, or a release; default: the model that ships."
+)
+flags.DEFINE_string(
+  "ssr_workdir",
+  None,
+  "The same of super-resolution. Without it, or empty, videos keep the base resolution; default: that of the model that ships.",
 )
 flags.DEFINE_string(
   "text_encoder", None, "Folder of a converted text encoder, for models without one of their own."
@@ -31,7 +36,10 @@ flags.DEFINE_float(
   "ema", None, "Length of the base's average, such as 0.1, for runs with config.train.averages."
 )
 flags.DEFINE_string(
-  "style", None, "Workdir of a t2i run that was fine-tuned to a style; its image weights are used."
+  "style",
+  None,
+  "Workdir of a t2i run that was fine-tuned to a style, or its release, or the name of one that ships; its image weights "
+  "are used.",
 )
 flags.DEFINE_multi_float(
   "style_strength", None, "0 to 1; several give a strip that compares them. Default: 0.75."
@@ -82,31 +90,30 @@ flags.DEFINE_float(
   "strength", 0.7, "Share of the steps that are run, 0 to 1: the more, the farther from the video."
 )
 
-MODELS = "--workdir=runs/stunet_masked_tiny --ssr_workdir=runs/ssr_tiny"
 COMMANDS = {
   "generate": cli.Command(
     "Text-to-video; the default.",
-    f'python sample.py --prompt="a red circle moves to the left" {MODELS}',
+    'python sample.py --prompt="a red circle moves to the left"',
     ("num_frames",),
   ),
   "animate": cli.Command(
     "Image-to-video: a first frame, keyframes, or a region that moves (--mask).",
-    f'python sample.py animate --image=circle.png --prompt="a red circle moves to the left on black" {MODELS}',
+    'python sample.py animate --image=circle.png --prompt="a red circle moves to the left on black"',
     ("image", "at", "mask", "soft_edge", "num_frames"),
   ),
   "fill": cli.Command(
     "Inpainting and outpainting: generates a part of a video and keeps the rest exactly.",
-    f'python sample.py fill --video=clip.mp4 --box=16,16,48,48 --prompt="a red circle bounces on black" {MODELS}',
+    'python sample.py fill --video=clip.mp4 --box=16,16,48,48 --prompt="a red circle bounces on black"',
     ("video", "mask", "box", "border", "soft_edge"),
   ),
   "edit": cli.Command(
     "Video-to-video: keeps layout and motion, the less the higher --strength, with a new prompt.",
-    f'python sample.py edit --video=clip.mp4 --strength=0.7 --prompt="a green square bounces on navy" {MODELS}',
+    'python sample.py edit --video=clip.mp4 --strength=0.7 --prompt="a green square bounces on navy"',
     ("video", "strength"),
   ),
   "extend": cli.Command(
     "Videos of any length, in overlapping windows; continues --video, if one is given.",
-    f'python sample.py extend --num_frames=64 --prompt="0: a red circle bounces on black" --prompt="32: a blue square grows on black" {MODELS}',
+    'python sample.py extend --num_frames=64 --prompt="0: a red circle bounces on black" --prompt="32: a blue square grows on black"',
     ("num_frames", "video"),
   ),
 }
@@ -116,16 +123,17 @@ def main(command: str):
   """Reads the flags and generates the videos."""
   values = flags.FLAGS
   # Imported without JAX, so that a missing flag is reported at once.
+  from lumiere import pretrained
   from lumiere.sampling.prompts import read_prompts
 
   prompts = read_prompts(values.prompt, values.prompts_file)
-  if not values.workdir:
-    raise ValueError("--workdir is missing: give the workdir of a stunet training run")
+  workdir, ssr_workdir = pretrained.cascade_of(values.workdir, values.ssr_workdir)
   from lumiere.sampling.request import Request, fulfil
 
-  names = {field.name for field in dataclasses.fields(Request)} - {"command", "prompts"}
+  models = dict(workdir=workdir, ssr_workdir=ssr_workdir, style=pretrained.style_of(values.style))
+  names = {field.name for field in dataclasses.fields(Request)} - {"command", "prompts", *models}
   given = {name: values[name].value for name in names}
-  fulfil(Request(command=command, prompts=prompts, **given), COMMANDS[command].flags)
+  fulfil(Request(command=command, prompts=prompts, **models, **given), COMMANDS[command].flags)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 python benchmarks/held_out.py --model=runs/release/stunet --ssr=runs/release/ssr --out=out/held_out
 
-A model is a workdir or a folder of candidates; one of a t2i training is judged on pictures. "test" has combinations of colour,
+A model is the workdir of a run or a release; one of a t2i training is judged on pictures. "test" has combinations of colour,
 shape and motion that training saw, in other clips, "unseen" those that it never saw.
 """
 
@@ -49,18 +49,11 @@ def main():
 
 
 def open_model(path: str, stages: tuple[str, ...]):
-  """The generator of a workdir or of a candidate's folder; raises ValueError if it is of another stage."""
-  from lumiere import checkpoints, release
+  """The generator of a run or a release; raises CheckpointError if it is of another stage."""
+  from lumiere import checkpoints
   from lumiere.sampling.generator import Generator
 
-  if (pathlib.Path(path) / release.WEIGHTS).exists():
-    trained = release.load(path)
-    if trained.experiment.stage not in stages:
-      raise ValueError(
-        f"{path} is of stage {trained.experiment.stage!r}, not {' or '.join(stages)}"
-      )
-  else:
-    trained = checkpoints.load_trained(path, stages)
+  trained = checkpoints.load_trained(path, stages)
   sampling = trained.experiment.sampling
   if flags.FLAGS.shift is not None and trained.experiment.stage != "ssr":
     sampling = dataclasses.replace(sampling, log_snr_shift=flags.FLAGS.shift)
@@ -96,8 +89,8 @@ def table(results: dict, count: int) -> str:
 
 
 if __name__ == "__main__":
-  flags.DEFINE_string("model", "runs/release/stunet", "Workdir or candidate of a base.")
-  flags.DEFINE_string("ssr", None, "Workdir or candidate of super-resolution; without it, none.")
+  flags.DEFINE_string("model", "runs/release/stunet", "Run or release of a base.")
+  flags.DEFINE_string("ssr", None, "Run or release of super-resolution; without it, none.")
   flags.DEFINE_string("out", "out/held_out", "Where the figures and the sheets go.")
   flags.DEFINE_integer("num_judged", 256, "Held-out captions of each kind.", 1)
   flags.DEFINE_float("shift", None, "sampling.log_snr_shift of the base; default: its own.")

@@ -1,7 +1,9 @@
 """A larger miniature, text-to-image: 32x32 pictures of one or two moving shapes, drawn without end.
 
 Shape is decided while there is much noise, and across the whole thing: so levels are drawn with more weight there, and the
-network works on 8x8 patches of 4x4 pixels, with attention, where a place costs little. All of scripts/train_release.py.
+network works on 8x8 patches of 4x4 pixels, with attention, where a place costs little. It predicts x0: noise has all 48 values
+of a patch, which v and eps would have to carry through the network, a picture of flat colours has few (Li and He, 2025).
+All of scripts/train_release.py.
 
 python train.py --config=configs/t2i_release.py --workdir=runs/release/t2i
 """
@@ -25,6 +27,7 @@ def get_config() -> ConfigDict:
     embedding_dim=128,
     norm_groups=8,
   )
+  config.diffusion = common.diffusion("x0")
   config.text = common.release_text()
   config.data = common.endless_clips(num_frames=1, resolution=32)
   config.optimizer = common.tiny_optimizer(2e-3)

@@ -7,7 +7,7 @@ python sample.py --prompt="a red circle"            generates videos
 import ast
 import importlib.resources
 
-COMMANDS = ("convert", "embed", "plan", "web")
+COMMANDS = ("convert", "embed", "plan", "release", "web")
 
 
 def about(command: str) -> str:

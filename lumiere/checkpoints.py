@@ -7,13 +7,13 @@
     WORKDIR/damaged/STEP                               checkpoints that could not be read, out of the way
 
 Checkpoints are written asynchronously, the newest few are kept. A workdir is all that a run needs to go on, and enough to
-sample from; sampling restores only what it needs (the average and the frozen weights).
+sample from; sampling restores only what it needs (the average and the frozen weights). Functions that only read a trained
+model take the folder of a release (`lumiere.release_folder`) in place of a workdir.
 """
 
 import contextlib
-import dataclasses
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -21,37 +21,18 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
-from flax import nnx
 
-from lumiere import checksums, processes, trees, weights
+from lumiere import checksums, processes, release_folder, trees, weights
 from lumiere import mesh as meshes
 from lumiere.experiment import STAGES, Experiment
 from lumiere.model import abstract_model
 from lumiere.state import TrainState
+from lumiere.trained import Record, Trained
 from lumiere.trees import CheckpointError
 
 PARTS = ("params", "ema", "opt_state")
 NOTES = ("data", "config", "provenance")
 INHERITED = ("model", "text", "diffusion", "super_resolution")
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-  """What a checkpoint says of itself, without its weights.
-
-  Attributes:
-    step: steps taken.
-    experiment: how it was trained.
-    provenance: what the run was made from, see `lumiere.training.provenance`; empty for imported weights.
-    place: of the loader in the data.
-    sums: part ("params", "frozen", ...) -> the sums of its leaves.
-  """
-
-  step: int
-  experiment: Experiment
-  provenance: Mapping[str, Any]
-  place: Mapping[str, int]
-  sums: Mapping[str, checksums.Sums]
 
 
 class _Manager(ocp.CheckpointManager):
@@ -285,39 +266,16 @@ def save_imported(workdir: epath.PathLike, experiment: Experiment, tree: weights
   trees.write_json(path / "checksums", _seal({"ema": sums["float32"]}, notes))
 
 
-@dataclasses.dataclass(frozen=True)
-class Trained:
-  """A trained model, as sampling needs it.
-
-  Attributes:
-    experiment: how it was trained.
-    step: how long.
-    rebuild: `(params, frozen) -> model`.
-    params: averaged trainable weights.
-    frozen: frozen weights.
-    provenance: what it was made from.
-    checksum: 16 hexadecimal digits that stand for `params` and `frozen`.
-  """
-
-  experiment: Experiment
-  step: int
-  rebuild: Callable[[weights.Weights, weights.Weights], nnx.Module]
-  params: weights.Weights
-  frozen: weights.Weights
-  provenance: Mapping[str, Any]
-  checksum: str
-
-
 def load_trained(
   workdir: epath.PathLike,
   stages: tuple[str, ...],
   step: int | None = None,
   mesh: jax.sharding.Mesh | None = None,
 ) -> Trained:
-  """Restores the averaged weights of a run.
+  """Restores the averaged weights of a run, or the weights of a release.
 
   Args:
-    workdir: the run's folder.
+    workdir: the run's folder, or that of a release.
     stages: kinds of training that are accepted.
     step: which checkpoint; None is the newest.
     mesh: where the weights go, split over its `fsdp`; None puts them on one device.
@@ -326,6 +284,8 @@ def load_trained(
     CheckpointError: if there is no checkpoint, it cannot be read, it is of another stage, or weights are not finite.
   """
   workdir = epath.Path(workdir).resolve()
+  if release_folder.is_release(workdir):
+    return release_folder.load_trained(workdir, stages, step, mesh)
   record = load_record(workdir, step, stages)
   rebuild, params, frozen = abstract_model(record.experiment)
   # Never as it was saved: that may have been on devices that are not here.
@@ -355,7 +315,7 @@ def load_experiment(
 def load_record(
   workdir: epath.PathLike, step: int | None = None, stages: tuple[str, ...] = STAGES
 ) -> Record:
-  """What the newest checkpoint of a run, or the one asked for, says of itself; no weights are read.
+  """What the newest checkpoint of a run, or the one asked for, or a release says of itself; no weights are read.
 
   Raises:
     CheckpointError: if there is no such checkpoint, or it is of another stage than `stages`.
@@ -363,8 +323,12 @@ def load_record(
   workdir = epath.Path(workdir).resolve()
   if not workdir.exists():
     raise CheckpointError(f"{workdir} does not exist; give the workdir of a training run")
+  if release_folder.is_release(workdir):
+    return release_folder.load_record(workdir, step, stages)
   if not (workdir / "checkpoints").exists():
-    raise CheckpointError(f"{workdir} holds no checkpoint: it is not the workdir of a training run")
+    raise CheckpointError(
+      f"{workdir} holds no checkpoint: it is neither the workdir of a training run nor a release"
+    )
   steps = ocp.utils.checkpoint_steps(workdir / "checkpoints")
   if not steps:
     raise CheckpointError(

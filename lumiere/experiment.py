@@ -29,6 +29,8 @@ from stunet.stunet import TemporalConfig, check_fits, check_num_frames
 # Sampler steps beyond this are a slip of the finger: their table alone would take the memory.
 MAX_STEPS = 10_000
 STAGES = ("t2i", "stunet", "ssr_image", "ssr")
+# The image stage that a video stage is inflated from.
+PARENTS = {"stunet": "t2i", "ssr": "ssr_image"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -134,6 +134,21 @@ def image_prefixes(experiment: Experiment) -> dict[tuple[str, ...], tuple[str, .
   return prefixes
 
 
+def frozen_of(experiment: Experiment, image: weights.Weights) -> weights.Weights:
+  """The frozen weights of a video stage, given the weights of the image model that it is inflated from.
+
+  Raises:
+    ValueError: if they do not fit.
+  """
+  _, _, frozen = abstract_model(experiment)
+  for source, target in image_prefixes(experiment).items():
+    tree = image
+    for name in source:
+      tree = tree[name]
+    frozen = weights.merge(frozen, tree, target)
+  return frozen
+
+
 def drop_text(conditioning: Conditioning, dropped: Bool[Array, " b"]) -> dict[str, Array]:
   """Drops the captions of the examples where `dropped` is true.
 

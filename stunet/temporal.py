@@ -20,12 +20,11 @@ network's own blocks do: the embedding scales and shifts the second norm, and te
 """
 
 import einops
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from stunet.attention import split_heads
+from stunet.attention import attend, split_heads
 from stunet.blocks import ACTIVATIONS, conv3x3, group_norm, layer_norm, over_frames
 from stunet.embeddings import sinusoids
 from stunet.layout import to_frames, to_places, with_neighbours
@@ -160,12 +159,10 @@ class TemporalAttention(nnx.Module):
       key = jnp.concatenate([over_frames(self.text_key(states), n), key], axis=1)
       value = jnp.concatenate([over_frames(self.text_value(states), n), value], axis=1)
       text_mask = jnp.ones((n, length), bool) if mask is None else over_frames(mask, n)
-      mask = jnp.pad(text_mask, ((0, 0), (0, t)), constant_values=True)[
-        :, None, None
-      ]  # n heads q k
-    h = jax.nn.dot_product_attention(
+      mask = jnp.pad(text_mask, ((0, 0), (0, t)), constant_values=True)
+    h = attend(
       *(split_heads(a, self.head_dim) for a in (self.query(series), key, value)),
-      mask=mask if self.has_text else None,
+      mask if self.has_text else None,
     )
     h = self.proj(einops.rearrange(h, "n t heads d -> n t (heads d)"))
     h = to_frames(einops.rearrange(h, "(b p) t c -> b t p c", b=b), axis)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lumiere import checkpoints, checksums
+from lumiere import checkpoints, checksums, pretrained
 from lumiere.data import frames
 from tests.command_line import assert_one_line, run
 
@@ -165,6 +165,28 @@ def test_help_shows_an_example_of_every_command(sample):
   assert "--strength" not in own and "--num_frames" in own
 
 
+def test_without_a_workdir_the_models_that_ship_are_used(
+  sample, runs, style_run, tmp_path, monkeypatch
+):
+  # Stand-ins, which sample in a moment; tests/lumiere/test_pretrained.py has those that ship.
+  for name, stage in (("BASE", "stunet"), ("SSR", "ssr")):
+    monkeypatch.setattr(pretrained, name, runs[stage])
+  (tmp_path / "styles").mkdir()
+  (tmp_path / "styles" / "sunset").symlink_to(style_run)
+  monkeypatch.setattr(pretrained, "STYLES", tmp_path / "styles")
+  out = f"--out={tmp_path / 'out'}"
+  code, stdout, _ = sample(f"--prompt={PROMPT}", "--steps=1", "--style=sunset", out)
+  assert code == 0 and stdout.count("using the model that ships with the package") == 1
+  (made,) = (tmp_path / "out").glob("*.json")
+  about = json.loads(made.read_text())
+  assert about["ssr"]["workdir"] == str(runs["ssr"])
+  assert about["style"]["workdir"].endswith("styles/sunset")
+  low = sample(f"--prompt={PROMPT}", "--steps=1", "--ssr_workdir=", f"--out={tmp_path / 'low'}")
+  assert low[0] == 0
+  (made,) = (tmp_path / "low").glob("*.json")
+  assert "ssr" not in json.loads(made.read_text())
+
+
 def test_what_cannot_be_made_is_said_before_weights_are_read(
   sample, models, masked, given, runs, tmp_path, monkeypatch
 ):
@@ -234,8 +256,7 @@ def test_what_cannot_be_done_is_said(sample, models, runs, tmp_path):
     ([*models, out, f"--prompts_file={tmp_path / 'empty.txt'}"], ("empty.txt", "no prompt")),
     ([*models, out, f"--prompts_file={tmp_path / 'no.txt'}"], ("no.txt",)),
     ([*models, out, "--prompt= "], ("--prompt=' '", "blank")),
-    ([prompt, out], ("--workdir is missing",)),
-    ([prompt, out, "--workdir="], ("--workdir is missing",)),
+    ([prompt, out, "--workdir="], ("--workdir is empty",)),
     ([prompt, out, f"--workdir={tmp_path / 'none'}"], ("none", "does not exist")),
     ([prompt, out, f"--workdir={runs['t2i']}"], ("'t2i'", "'stunet'")),
     ([prompt, out, models[0], f"--ssr_workdir={runs['stunet']}"], ("'stunet'", "'ssr'")),

@@ -14,7 +14,7 @@ import numpy as np
 from etils import epath
 from jaxtyping import ArrayLike, Bool, Float, Key, UInt8
 
-from lumiere import averages, checkpoints, pretrained_text
+from lumiere import averages, checkpoints, pretrained, pretrained_text, release_folder
 from lumiere import mesh as meshes
 from lumiere.data import frames
 from lumiere.experiment import Experiment, SamplingConfig
@@ -24,6 +24,7 @@ from lumiere.sampling.generator import Generator, Progress, Start
 from lumiere.sampling.given import Given
 from lumiere.sampling.prompts import Prompt, check_prompts
 from lumiere.sampling.windows import condition, in_windows
+from lumiere.trained import Record
 
 Image = UInt8[np.ndarray, "_h _w 3"]
 Video = UInt8[np.ndarray, "_t _h _w 3"]
@@ -74,11 +75,11 @@ class Cascade:
     text_encoder: epath.PathLike | None = None,
     mesh: jax.sharding.Mesh | None = None,
   ) -> "Cascade":
-    """Restores the averaged weights of training runs.
+    """Restores the averaged weights of training runs, or the weights of releases.
 
     Args:
-      base: workdir of a "stunet" run.
-      ssr: workdir of an "ssr" run; None leaves videos at the base resolution.
+      base: workdir of a "stunet" run, or the folder of its release.
+      ssr: the same of an "ssr" run; None leaves videos at the base resolution.
       base_step: checkpoint of the base; None is the newest.
       ssr_step: checkpoint of the super-resolution model.
       ema: length of the base's average, for runs with `config.train.averages`; None is the average that training used.
@@ -126,6 +127,11 @@ class Cascade:
     second = load_generator(ssr, "ssr", ssr_step, mesh)
     second.text_encoder = first.text_encoder
     return cls(first, second)
+
+  @classmethod
+  def pretrained(cls, mesh: jax.sharding.Mesh | None = None) -> "Cascade":
+    """The models that ship with the package: moving shapes, 16 frames of 128x128 pixels. `mesh`: as in `restore`."""
+    return cls.restore(pretrained.BASE, pretrained.SSR, mesh=mesh)
 
   @property
   def num_frames(self) -> int:
@@ -385,9 +391,7 @@ def check_conditional(experiment: Experiment):
     )
 
 
-def check_text_encoder(
-  workdir: epath.PathLike, record: checkpoints.Record, text_encoder: epath.PathLike
-):
+def check_text_encoder(workdir: epath.PathLike, record: Record, text_encoder: epath.PathLike):
   """Raises ValueError if a run was trained on caption states of another text encoder."""
   trained, given = record.provenance.get("text_encoder"), pretrained_text.checksum_of(text_encoder)
   if trained and trained["checksum"] != given:
@@ -419,6 +423,10 @@ def load_generator(
   trained = checkpoints.load_trained(workdir, (stage,), step, mesh)
   params = trained.params
   if ema is not None:
+    if release_folder.is_release(workdir):
+      raise ValueError(
+        f"ema={ema:g}: {workdir} is a release, which holds one average of the weights"
+      )
     found = averages.combine(workdir, params, trained.step, ema)
     params = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), found, params)
   return Generator(trained.experiment, trained.step, trained.rebuild, params, trained.frozen)

@@ -11,10 +11,10 @@ from typing import Any
 from absl import logging
 
 from lumiere import processes
-from lumiere.checkpoints import Record, Trained
 from lumiere.data import sources
 from lumiere.data.embeddings import Index
 from lumiere.experiment import Experiment
+from lumiere.trained import Record, Trained
 
 Provenance = dict[str, Any]
 

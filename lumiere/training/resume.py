@@ -16,8 +16,8 @@ from typing import Any
 from absl import logging
 
 from lumiere import processes
-from lumiere.checkpoints import Record
 from lumiere.experiment import Experiment
+from lumiere.trained import Record
 from lumiere.training.optimizers import learning_rate
 
 FREE, WARNED, REFUSED = "free", "warned", "refused"

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lumiere import masks, weights
-from lumiere.experiment import Experiment
+from lumiere.experiment import PARENTS, Experiment
 from lumiere.model import Model, build_model, drop_text
 from ssr.augmentation import augment, degrade, upsample
 
@@ -30,7 +30,7 @@ class Stage:
   @property
   def parent(self) -> str | None:
     """The stage whose network this one inflates, or None."""
-    return {"stunet": "t2i", "ssr": "ssr_image"}.get(self.experiment.stage)
+    return PARENTS.get(self.experiment.stage)
 
   def build(self) -> Model:
     """The freshly initialised model."""

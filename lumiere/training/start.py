@@ -18,8 +18,9 @@ from etils import epath
 from lumiere import checkpoints, weights
 from lumiere import mesh as meshes
 from lumiere.data import sources
-from lumiere.model import abstract_model, image_prefixes
+from lumiere.model import abstract_model, frozen_of
 from lumiere.state import TrainState, init_state
+from lumiere.trained import Trained
 from lumiere.training import provenance
 from lumiere.training.log import say
 from lumiere.training.optimizers import make_optimizer
@@ -74,7 +75,7 @@ def go_on(
   return Run(stage, rebuild, optimizer, state, shardings, frozen)
 
 
-def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> checkpoints.Trained | None:
+def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> Trained | None:
   """The run that `init_from` names, checked to fit; None for a start from scratch."""
   experiment = stage.experiment
   if not experiment.init_from:
@@ -99,7 +100,7 @@ def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> checkpoints.Traine
   return checkpoints.load_trained(experiment.init_from, accepted, step, mesh)
 
 
-def initial_weights(stage: Stage, warm_start: checkpoints.Trained | None, mesh: jax.sharding.Mesh):
+def initial_weights(stage: Stage, warm_start: Trained | None, mesh: jax.sharding.Mesh):
   """(rebuild, params, frozen) on the mesh: fresh weights, and over them those of the warm start."""
   rebuild, abstract_params, abstract_frozen = abstract_model(stage.experiment)
   inherited = None
@@ -119,13 +120,7 @@ def initial_weights(stage: Stage, warm_start: checkpoints.Trained | None, mesh: 
       weights.merge(params, warm_start.params, may_be_new=("network", "condition_in")),
       weights.merge(abstract_frozen, warm_start.frozen),
     )
-  frozen = abstract_frozen
-  for source, target in image_prefixes(stage.experiment).items():
-    tree = warm_start.params
-    for name in source:
-      tree = tree[name]
-    frozen = weights.merge(frozen, tree, target)
-  return rebuild, params, frozen
+  return rebuild, params, frozen_of(stage.experiment, warm_start.params)
 
 
 def optimizer_of(stage: Stage) -> optax.GradientTransformation:

@@ -1,5 +1,6 @@
 """A web page that generates videos from text and images, one at a time.
 
+python -m lumiere.web
 python -m lumiere.web --workdir=runs/stunet_masked_tiny --ssr_workdir=runs/ssr_tiny
 
 Images are animated if the base is conditional (configs/stunet_masked_tiny.py). Needs Gradio: pip install -e '.[web]'
@@ -14,12 +15,18 @@ from absl import flags
 
 from lumiere import cli
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Workdir of the stunet training run.")
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Workdir of a stunet training run, or a release; default: the model that ships."
+)
 _SSR_WORKDIR = flags.DEFINE_string(
-  "ssr_workdir", None, "Workdir of the ssr run; without it videos keep the base resolution."
+  "ssr_workdir",
+  None,
+  "The same of super-resolution. Without it, or empty, videos keep the base resolution; default: that of the model that ships.",
 )
 _STYLE = flags.DEFINE_string(
-  "style", None, "Workdir of a t2i run fine-tuned to a style; adds a slider for its strength."
+  "style",
+  None,
+  "Workdir of a t2i run fine-tuned to a style, or its release, or the name of one that ships; adds a slider for its strength.",
 )
 _TEXT_ENCODER = flags.DEFINE_string(
   "text_encoder", None, "Folder of a converted text encoder, for models without one of their own."
@@ -38,17 +45,16 @@ _ALLOWED_HOSTS = flags.DEFINE_list(
 
 def main():
   """Restores the models and serves the page until Ctrl-C or another signal ends it."""
-  if _WORKDIR.value is None:
-    raise ValueError("--workdir is missing: give the workdir of a stunet training run")
   try:
     from lumiere.web import page
   except ModuleNotFoundError as error:
     raise RuntimeError(f"the web page needs {error.name}: pip install -e '.[web]'") from error
-  from lumiere import Cascade
+  from lumiere import Cascade, pretrained
   from lumiere.web.studio import Studio
 
-  cascade = Cascade.restore(_WORKDIR.value, _SSR_WORKDIR.value, text_encoder=_TEXT_ENCODER.value)
-  studio = Studio(cascade, _STYLE.value)
+  models = pretrained.cascade_of(_WORKDIR.value, _SSR_WORKDIR.value)
+  cascade = Cascade.restore(*models, text_encoder=_TEXT_ENCODER.value)
+  studio = Studio(cascade, pretrained.style_of(_STYLE.value))
   serving = page.served(studio, _HOST.value, _PORT.value, _ALLOWED_HOSTS.value)
   with exit_on_signals(), serving as blocks:
     print(f"{blocks.local_url} (Ctrl-C ends it)", flush=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from lumiere import checkpoints, release
+from lumiere import checkpoints
 from lumiere.experiment import Experiment
 from lumiere.sampling.cascade import load_generator
 from scripts import train_release
@@ -29,9 +29,13 @@ def test_a_stage_is_trained_judged_and_left_as_a_candidate(tmp_path, capsys):
   assert set(points["4"]["test"]) == {"background", "colour", "shape"}
   assert (tmp_path / "t2i.png").stat().st_size > 1000
   assert capsys.readouterr().out.count("t2i 4: test: background") == 1
-  candidate = release.load(tmp_path / "candidates" / "t2i")
+  candidate = checkpoints.load_trained(tmp_path / "candidates" / "t2i", ("t2i",))
+  card = (tmp_path / "candidates" / "t2i" / "README.md").read_text()
+  assert f"| shape | {points['4']['test']['shape']:.4g} |" in card
   trained = checkpoints.load_trained(tmp_path / "t2i", ("t2i",))
-  assert candidate.step == trained.step == 4 and candidate.experiment == trained.experiment
+  assert (
+    candidate.step == trained.step == 4 and candidate.experiment.model == trained.experiment.model
+  )
   # What the two averages have become is what a reader finds again.
   for length in (0.05, 0.1):
     generator = load_generator(tmp_path / "t2i", "t2i", ema=length)

@@ -19,7 +19,7 @@ PATIENCE = 900
 def test_what_cannot_be_served_is_said(runs, tmp_path, monkeypatch, capsys):
   serve = functools.partial(run, monkeypatch, capsys, "lumiere/web/__main__.py")
   workdir = f"--workdir={runs['stunet']}"
-  assert_one_line(serve(), "--workdir is missing")
+  assert_one_line(serve("--workdir="), "--workdir is empty")
   assert_one_line(serve(f"--workdir={tmp_path / 'none'}"), "none", "does not exist")
   assert_one_line(serve(workdir, f"--style={runs['ssr_image']}"), "'ssr_image'", "'t2i'")
   assert_one_line(serve(workdir, "--port=0"), "--port")

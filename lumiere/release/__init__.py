@@ -1,0 +1,1 @@
+"""Makes a release of a trained model: `python -m lumiere.release`."""
