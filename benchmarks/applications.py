@@ -1,6 +1,7 @@
 """Benchmarks of the applications, on held-out clips of moving shapes.
 
-python benchmarks/applications.py --workdir=runs/stunet_masked_tiny --ssr_workdir=runs/ssr_tiny
+python benchmarks/applications.py
+python benchmarks/applications.py --workdir=runs/stunet_masked_tiny --ssr_workdir=runs/ssr_tiny --style=runs/t2i_style_tiny
 """
 
 import dataclasses
@@ -11,11 +12,12 @@ from absl import flags
 from lumiere import cli
 
 _WORKDIR = flags.DEFINE_string(
-  "workdir", "runs/stunet_masked_tiny", "Workdir of a conditional base."
+  "workdir", None, "Run or release of a conditional base; default: the model that ships."
 )
 _SSR_WORKDIR = flags.DEFINE_string(
-  "ssr_workdir", "runs/ssr_tiny", "Workdir of the ssr run; empty: base only."
+  "ssr_workdir", None, "Run or release of super-resolution; empty: base only."
 )
+_STYLE = flags.DEFINE_string("style", "sunset", "Run or release of a style; empty: none.")
 _NUM_CLIPS = flags.DEFINE_integer("num_clips", 32, "Held-out clips for each measurement.")
 _NUM_LONG = flags.DEFINE_integer("num_long", 4, "Clips of eight times the length.")
 _GUIDANCE = flags.DEFINE_float("guidance_scale", None, "Of the base; default: as in its config.")
@@ -24,10 +26,10 @@ _ONLY = flags.DEFINE_list("only", [], "Names of measurements; default: all.")
 
 def main():
   """Measures and prints."""
-  from lumiere import Cascade
+  from lumiere import Cascade, pretrained
   from lumiere.evaluation import applications
 
-  cascade = Cascade.restore(_WORKDIR.value, _SSR_WORKDIR.value or None)
+  cascade = Cascade.restore(*pretrained.cascade_of(_WORKDIR.value, _SSR_WORKDIR.value))
   if _GUIDANCE.value is not None:
     experiment = cascade.base.experiment
     sampling = dataclasses.replace(experiment.sampling, guidance_scale=_GUIDANCE.value)
@@ -52,9 +54,12 @@ def main():
     "image_to_video": lambda: applications.image_to_video(cascade, clips),
     "inpainting": lambda: applications.inpainting(cascade, clips),
     "cinemagraphs": lambda: applications.cinemagraphs(cascade, clips),
+    "style": lambda: applications.styled(cascade, pretrained.style_of(_STYLE.value), clips),
     "two_prompts": lambda: applications.two_prompts(cascade, pairs),
     "long_video": lambda: applications.long_video(cascade, clips.captions[: _NUM_LONG.value]),
   }
+  if not _STYLE.value:
+    del measurements["style"]
   if unknown := set(_ONLY.value) - set(measurements):
     raise ValueError(f"--only={unknown.pop()} must be among {', '.join(measurements)}")
   for name in _ONLY.value or measurements:

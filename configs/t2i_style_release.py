@@ -2,6 +2,8 @@
 
 Only image weights are styled; the video layers were trained around the original ones and stay as they are.
 
+scripts/train_release.py draws the pictures and runs this. By hand:
+
 python scripts/style_pictures.py --out=pictures                     (or pictures of yours, with captions.csv)
 python train.py --config=configs/t2i_style_release.py --workdir=runs/release/t2i_style --config.init_from=runs/release/t2i --config.data.folder=pictures
 """

@@ -23,10 +23,18 @@ ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # for configs/
 
 from lumiere import cli  # noqa: E402
+from scripts import style_pictures  # noqa: E402
 
 # Each stage and the one whose network it starts from, in the order of training.
-STAGES = {"t2i": None, "stunet": "t2i", "ssr_image": None, "ssr": "ssr_image"}
-# The configs are for two cores. One GPU takes larger batches in less time than a CPU draws their clips in: by many processes.
+STAGES = {
+  "t2i": None,
+  "t2i_style": "t2i",
+  "stunet": "t2i",
+  "ssr_image": None,
+  "ssr": "ssr_image",
+}
+# The configs are for hours on two cores. One GPU takes larger batches in less time than a CPU draws their clips in: by many
+# processes.
 ON_GPU = {
   "t2i": dict(num_steps=8000, batch_size=256, checkpoint_every=1000),
   "stunet": dict(num_steps=8000, batch_size=64, checkpoint_every=1000),
@@ -62,8 +70,10 @@ def experiment_of(name: str, out: pathlib.Path):
   config = importlib.import_module(f"configs.{name}_release").get_config()
   config.init_from = str(out / STAGES[name]) if STAGES[name] else ""
   config.train.sample_every = flags.FLAGS.judge_every
-  if flags.FLAGS.gpu:
-    config.train.update(ON_GPU[name])
+  if config.data.dataset == "video_folder":
+    config.data.folder = str(out / "pictures")
+  if flags.FLAGS.budget == "gpu":
+    config.train.update(ON_GPU.get(name, {}))
     config.data.num_workers = max(1, (os.cpu_count() or 1) - 2)
   argv = [sys.argv[0], *(f"--{change}" for change in overrides(name))]
   config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
@@ -87,6 +97,8 @@ def train(name: str, experiment, out: pathlib.Path, num_judged: int) -> int:
   from lumiere.training import loop
   from lumiere.training.log import RunLog
 
+  if experiment.data.folder and not pathlib.Path(experiment.data.folder).exists():
+    style_pictures.draw(pathlib.Path(experiment.data.folder))
   curve = Curve(out, name, num_judged)
   with RunLog() as log:
     log.write_to(out / name)
@@ -117,8 +129,8 @@ class Curve:
     from lumiere.training import samples
 
     samples.write(stage, generator, workdir, writer)
-    if stage.experiment.is_super_resolution:
-      return
+    if stage.experiment.is_super_resolution or stage.experiment.data.folder:
+      return  # what a style makes is not of the judge's world
     begun = time.perf_counter()
     results = held_out.judge_base(generator, self.num_judged)
     if not jax.process_index():
@@ -166,7 +178,12 @@ if __name__ == "__main__":
   flags.DEFINE_list("stages", list(STAGES), "Stages to train, in this order.")
   flags.DEFINE_integer("num_judged", 128, "Held-out captions of each split to judge by.", 1)
   flags.DEFINE_integer("judge_every", 1000, "Steps between judgements.", 1)
-  flags.DEFINE_bool("gpu", False, "Batches and steps for one GPU in place of two cores.")
+  flags.DEFINE_enum(
+    "budget",
+    "cpu",
+    ["cpu", "gpu"],
+    "Batches and steps for hours on two cores, or for minutes on one GPU.",
+  )
   flags.DEFINE_multi_string(
     "override", [], "STAGE:config.field=value for one stage, *:config.field=value for all."
   )

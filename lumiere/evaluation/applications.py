@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from etils import epath
 from jaxtyping import UInt8
 from tqdm import tqdm
 
@@ -14,6 +15,7 @@ from lumiere.data import frames, sources
 from lumiere.data.moving_shapes.captions import parse
 from lumiere.data.moving_shapes.scene import family
 from lumiere.evaluation import moving_shapes
+from lumiere.evaluation.held_out import HeldOut
 from lumiere.evaluation.seams import frame_change, seam_score
 from lumiere.evaluation.tracking import track
 from lumiere.sampling import given as givens
@@ -33,12 +35,16 @@ class Clips:
 
   @classmethod
   def load(cls, cascade: Cascade, count: int) -> "Clips":
-    """The first `count` of the test split."""
-    data = cascade.base.experiment.data
+    """The first `count` of the test split that show one thing."""
+    data, size = cascade.base.experiment.data, cascade.resolution
+    if data.dataset == "moving_shapes_endless":  # drawn at any size
+      data = dataclasses.replace(data, resolution=size)
+      held_out = HeldOut.load(data, "test", count)
+      return cls(held_out.videos[:, : data.num_frames], held_out.captions)
     source = sources.make_source(data, "test")
     examples = [source[index] for index in range(min(count, len(source)))]
     captions = tuple(example["caption"].decode() for example in examples)
-    videos = [givens.fit_video(np.asarray(e["video"]), cascade.resolution) for e in examples]
+    videos = [givens.fit_video(np.asarray(e["video"]), size) for e in examples]
     return cls(np.stack(videos)[:, : data.num_frames], captions)
 
   def moving(self) -> "Clips":
@@ -48,6 +54,15 @@ class Clips:
       i for i, text in enumerate(self.captions) if family(parse(text).things[0].motion) in ways
     ]
     return Clips(self.videos[keep], tuple(self.captions[i] for i in keep))
+
+
+def generate(cascade: Cascade, captions: Sequence[str]):
+  """`Cascade.generate` in batches."""
+  parts = [
+    cascade.generate(captions[first : first + BATCH], first_index=first)
+    for first in tqdm(range(0, len(captions), BATCH), desc="clips")
+  ]
+  return np.concatenate(parts)
 
 
 def complete(cascade: Cascade, captions: Sequence[str], given: Sequence[Given]):
@@ -70,19 +85,35 @@ def largest_error(videos, given: Sequence[Given]) -> int:
 def image_to_video(cascade: Cascade, clips: Clips) -> dict[str, dict[str, float]]:
   """The judge's scores for text-to-video and for image-to-video, and the error at the given frame."""
   fps, count = cascade.base.experiment.data.fps, cascade.num_frames
-  text = np.concatenate(
-    [
-      cascade.generate(clips.captions[i : i + BATCH], first_index=i)
-      for i in range(0, len(clips.captions), BATCH)
-    ]
-  )
+  text = generate(cascade, clips.captions)
   given = [givens.keyframes([v[0]], [0], count, cascade.resolution) for v in clips.videos]
   made = complete(cascade, clips.captions, given)
-  judged = lambda videos: moving_shapes.report(moving_shapes.judge(videos, clips.captions, fps))
+  judged = lambda videos: shares(moving_shapes.judge(list(videos), clips.captions, fps))
   return {
+    "true clips": judged(clips.videos),
     "text to video": judged(text),
     "image to video": judged(made) | {"error at given pixels": largest_error(made, given)},
   }
+
+
+def shares(verdicts: Sequence[moving_shapes.Verdict]) -> dict[str, float]:
+  """The judge's report, and the share in which thing and motion are right together."""
+  together = np.mean([v.colour and v.shape and v.motion for v in verdicts])
+  return moving_shapes.report(verdicts) | {"colour, shape and motion": float(together)}
+
+
+def styled(
+  cascade: Cascade, style: epath.PathLike, clips: Clips, strengths=(0.5, 0.75, 1.0)
+) -> dict[str, dict[str, float]]:
+  """The judge's scores for text-to-video in a style, whose background may change from top to bottom, by strength."""
+  fps = cascade.base.experiment.data.fps
+  judged = lambda videos: shares(moving_shapes.judge(list(videos), clips.captions, fps, graded=True))
+  results = {"true clips": judged(clips.videos)}
+  for strength in strengths:
+    results[f"strength {strength:g}"] = judged(
+      generate(cascade.restyle(style, strength), clips.captions)
+    )
+  return results
 
 
 def inpainting(cascade: Cascade, clips: Clips) -> dict[str, dict[str, float]]:

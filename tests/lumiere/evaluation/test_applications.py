@@ -1,5 +1,7 @@
 """Measurements of applications, on clips whose truth is known, with a cascade that makes what it is told to."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -51,3 +53,39 @@ def test_a_hole_is_judged_by_the_distance_from_the_truth(clips, late):
     assert figures["error at given pixels"] == 0
     assert figures["made"] == pytest.approx(late * motion, rel=0.02)
     assert figures["nearest known frame"] == pytest.approx(frames_away * motion, rel=0.02)
+
+
+class Styled(Cascade):
+  """A cascade that makes given clips, before a sky in its style."""
+
+  def __init__(self, videos, sky):
+    object.__setattr__(self, "videos", videos)
+    object.__setattr__(self, "sky", sky)
+    object.__setattr__(
+      self, "base", SimpleNamespace(experiment=SimpleNamespace(data=SimpleNamespace(fps=8.0)))
+    )
+
+  def generate(self, prompts, **options):
+    return self.videos
+
+  def restyle(self, style, strength):
+    background = np.array([10, 10, 80.0])
+    sky = (1 - strength) * background + strength * self.sky
+    plain = self.videos.astype(float)
+    way = np.array([230, 30, 30.0]) - background
+    alpha = np.clip((plain - background) @ way / (way @ way), 0, 1)[..., None]
+    mixed = alpha * np.array([230, 30, 30.0]) + (1 - alpha) * sky
+    return Styled(mixed.round().astype(np.uint8), self.sky)
+
+
+def test_a_style_is_judged_before_its_own_sky(clips):
+  share = np.linspace(0, 1, SIZE)[:, None, None]
+  sky = (1 - share) * np.array([70, 20, 110]) + share * np.array([255, 130, 40])
+  results = applications.styled(Styled(clips.videos, sky), "style", clips)
+  assert list(results) == ["true clips", "strength 0.5", "strength 0.75", "strength 1"]
+  for shares in results.values():
+    assert shares["colour, shape and motion"] == 1
+  # The judge that knows plain backgrounds only would be wrong.
+  styled = Styled(clips.videos, sky).restyle("style", 1.0).videos
+  plain = applications.moving_shapes.judge(styled, clips.captions, 8.0)
+  assert not all(v.colour and v.shape and v.motion for v in plain)
