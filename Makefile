@@ -1,4 +1,5 @@
-# make demo   installs, makes the data, trains every stage in miniature and shows what came out
+# make demo   installs, shows what the model that ships makes, and that training runs
+# make demo-train   trains every stage in miniature from nothing and shows what came out
 # make test   installs, lints, runs all tests
 # make test-parity   installs torch and diffusers too, compares with them
 # make test-plan   installs the TPU compiler too, compiles for slices that are not there
@@ -14,7 +15,7 @@ INSTALLED := $(VENV)/.installed-$(VERSION)
 # glibc would give the buffers of a step back to the system after each one, a fifth of a training's time on a CPU.
 KEEP_BUFFERS := MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 
-.PHONY: install demo test test-parity test-plan lint format clean
+.PHONY: install demo demo-train test test-parity test-plan lint format clean
 
 install: $(INSTALLED)
 
@@ -27,6 +28,9 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 
 demo: install
 	$(KEEP_BUFFERS) $(BIN)/python scripts/demo.py
+
+demo-train: install
+	$(KEEP_BUFFERS) $(BIN)/python scripts/demo_train.py
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Draws a contact sheet with a row for each application, all from one checkpoint.
 
+python scripts/applications_sheet.py
 python scripts/applications_sheet.py --workdir=runs/stunet_masked_tiny --ssr_workdir=runs/ssr_tiny --style=runs/t2i_style_tiny
 """
 
@@ -13,12 +14,12 @@ from lumiere import cli
 
 def main():
   """Makes a video for each application and writes applications.png."""
-  from lumiere import Cascade
+  from lumiere import Cascade, pretrained
   from lumiere.data import frames
 
   values = flags.FLAGS
-  cascade = Cascade.restore(values.workdir, values.ssr_workdir)
-  rows = make_rows(cascade, cascade.restyle(values.style, 0.75))
+  cascade = Cascade.restore(*pretrained.cascade_of(values.workdir, values.ssr_workdir))
+  rows = make_rows(cascade, cascade.restyle(pretrained.style_of(values.style), 0.75))
   pathlib.Path(values.out).mkdir(parents=True, exist_ok=True)
   sheet = frames.contact_sheet([videos[0] for videos in rows.values()], list(rows))
   frames.write_image(pathlib.Path(values.out) / "applications.png", sheet)
@@ -63,8 +64,12 @@ def make_rows(cascade, style) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-  flags.DEFINE_string("workdir", "runs/stunet_masked_tiny", "Workdir of a conditional base.")
-  flags.DEFINE_string("ssr_workdir", "runs/ssr_tiny", "Workdir of the ssr run.")
-  flags.DEFINE_string("style", "runs/t2i_style_tiny", "Workdir of a style.")
+  flags.DEFINE_string(
+    "workdir", None, "Run or release of a conditional base; default: the model that ships."
+  )
+  flags.DEFINE_string("ssr_workdir", None, "Run or release of super-resolution.")
+  flags.DEFINE_string(
+    "style", "sunset", "Run or release of a style, or the name of one that ships."
+  )
   flags.DEFINE_string("out", "out", "Folder for applications.png.")
   cli.run(main)

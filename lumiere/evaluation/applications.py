@@ -107,7 +107,9 @@ def styled(
 ) -> dict[str, dict[str, float]]:
   """The judge's scores for text-to-video in a style, whose background may change from top to bottom, by strength."""
   fps = cascade.base.experiment.data.fps
-  judged = lambda videos: shares(moving_shapes.judge(list(videos), clips.captions, fps, graded=True))
+  judged = lambda videos: shares(
+    moving_shapes.judge(list(videos), clips.captions, fps, graded=True)
+  )
   results = {"true clips": judged(clips.videos)}
   for strength in strengths:
     results[f"strength {strength:g}"] = judged(

@@ -56,7 +56,8 @@ def track(video: UInt8[np.ndarray, "t h w 3"], graded: bool = False) -> Track:
     t = len(video)
     return Track(name, None, None, np.full((t, 2), np.nan), np.zeros(t), np.zeros(t, np.complex128))
   way = colour - background
-  alpha = np.sum((pixels - background) * way, axis=-1) / np.sum(way * way, axis=-1)
+  # Where a row of a graded background has the thing's own colour, nothing can be said.
+  alpha = np.sum((pixels - background) * way, axis=-1) / np.maximum(np.sum(way * way, axis=-1), 1)
   return measure(alpha, name, nearest(colour, COLOURS))
 
 

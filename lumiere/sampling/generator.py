@@ -110,6 +110,13 @@ class Generator:
     for prompt in prompts:
       if rest := self.cut_off(prompt):
         logging.warning("the prompt %r is too long: its end is not read: %r", prompt, rest)
+      if text.encoder and (unknown := text.make_tokenizer().unknown(prompt)):
+        logging.warning(
+          "the prompt %r has words that this model has never seen: %s; it knows %s",
+          prompt,
+          ", ".join(unknown),
+          ", ".join(text.words),
+        )
     if text.encoder is None:
       if self.text_encoder is None:
         raise ValueError(

@@ -63,6 +63,11 @@ class ByteTokenizer:
       tokens += spelled if number is None else [number]
     return tokens
 
+  def unknown(self, text: str) -> list[str]:
+    """Words of a text that are not among `words`, if there are any of these; they are spelled."""
+    found = re.findall(r"[^\W\d_]+", text) if self.words else []
+    return [word for word in found if word.lower() not in self._numbers]
+
   def count(self, text: str) -> int:
     """Tokens of a whole text, its end among them."""
     return len(self._encode(text)) + 1

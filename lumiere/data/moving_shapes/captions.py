@@ -35,7 +35,7 @@ ADVERBS = {"slow": ("slowly", "gently"), "fast": ("quickly", "fast")}
 
 @dataclasses.dataclass(frozen=True)
 class Implied:
-  """What a caption says of one thing; `speed` is None if it is still."""
+  """What a caption says of one thing; `speed` is None if it is still, or not said."""
 
   shape: str
   colour: str
@@ -51,22 +51,25 @@ class Meaning:
   background: str
 
 
-def write_caption(scene: Scene, rng: np.random.Generator) -> str:
-  """A caption of the scene, in wordings that `rng` chooses; ASCII, at most 71 characters a thing."""
-  things = " and ".join(_phrase(thing, rng) for thing in scene.things)
+def write_caption(scene: Scene, rng: np.random.Generator, unsaid: float = 0.0) -> str:
+  """A caption of the scene, in wordings that `rng` chooses; ASCII, at most 71 characters a thing.
+
+  `unsaid` is the share of moving things whose speed is not said.
+  """
+  things = " and ".join(_phrase(thing, rng, unsaid) for thing in scene.things)
   return (
     f"{things} on {scene.background}" if rng.random() < 0.7 else f"on {scene.background}, {things}"
   )
 
 
-def _phrase(thing: Thing, rng: np.random.Generator) -> str:
+def _phrase(thing: Thing, rng: np.random.Generator, unsaid: float) -> str:
   words = [
     str(rng.choice(["a", "one"])),
     thing.colour,
     thing.shape,
     str(rng.choice(VERBS[thing.motion])),
   ]
-  if thing.speed:
+  if thing.speed and not (unsaid and rng.random() < unsaid):
     words.append(str(rng.choice(ADVERBS[thing.speed])))
   return " ".join(words)
 
@@ -102,11 +105,9 @@ def _all_phrases() -> dict[str, Implied]:
   """Every phrase of the grammar: a few thousand."""
   phrases = {}
   for colour, shape, (motion, verbs) in itertools.product(COLOURS, SHAPES, VERBS.items()):
-    speeds = (
-      {None: ("",)}
-      if motion == "still"
-      else {s: tuple(f" {a}" for a in adverbs) for s, adverbs in ADVERBS.items()}
-    )
+    speeds = {None: ("",)}
+    if motion != "still":
+      speeds |= {s: tuple(f" {a}" for a in adverbs) for s, adverbs in ADVERBS.items()}
     for speed, adverbs in speeds.items():
       for article, verb, adverb in itertools.product(("a", "one"), verbs, adverbs):
         phrases[f"{article} {colour} {shape} {verb}{adverb}"] = Implied(

@@ -1,9 +1,9 @@
 """The world without end: clip i of a split is drawn and rendered when it is asked for, from the index alone.
 
 Nothing is prepared, kept on disk or seen twice, and neither TFDS nor TensorFlow is needed. Captions and scenes are those of
-the dataset (`builder.py`), but for three things. Combinations of colour, shape and motion that `scene.is_held_out` names
-occur in the split "unseen" alone, where everything is one of them; two things do not hide each other for most of a clip; and
-only the frames and pixels that a stage trains on are rendered.
+the dataset (`builder.py`), but for four things. Combinations of colour, shape and motion that `scene.is_held_out` names
+occur in the split "unseen" alone, where everything is one of them; two things do not hide each other for most of a clip; some
+captions do not say how fast; and only the frames and pixels that a stage trains on are rendered.
 """
 
 import dataclasses
@@ -32,12 +32,14 @@ class EndlessConfig:
     num_frames: frames of a clip: what is in it stays in view for so long.
     max_things: 1, or 2 for scenes with one or two things.
     share_of_two: share of scenes with two things, if `max_things` allows for them.
+    unsaid_speeds: share of moving things of which a caption does not say how fast they are.
     seed: of everything.
   """
 
   num_frames: int = 16
   max_things: int = 1
   share_of_two: float = 0.5
+  unsaid_speeds: float = 0.2
   seed: int = 0
 
   def __post_init__(self):
@@ -45,8 +47,9 @@ class EndlessConfig:
       raise ValueError(f"num_frames={self.num_frames} must be 1 or more")
     if self.max_things not in (1, 2):
       raise ValueError(f"max_things={self.max_things} must be 1 or 2")
-    if not 0 <= self.share_of_two <= 1:
-      raise ValueError(f"share_of_two={self.share_of_two} must be between 0 and 1")
+    for name in ("share_of_two", "unsaid_speeds"):
+      if not 0 <= getattr(self, name) <= 1:
+        raise ValueError(f"{name}={getattr(self, name)} must be between 0 and 1")
     if self.seed < 0:
       raise ValueError(f"seed={self.seed} must be 0 or more")
 
@@ -115,7 +118,7 @@ class EndlessShapes(Sequence):
     scene = random_scene(rng, config.num_frames / self.fps, **options)
     while not shows_all(scene, np.arange(config.num_frames) / self.fps):
       scene = random_scene(rng, config.num_frames / self.fps, **options)
-    caption = write_caption(scene, rng)
+    caption = write_caption(scene, rng, config.unsaid_speeds)
     return scene, caption, int(rng.integers(config.num_frames - self.num_frames + 1))
 
 

@@ -178,17 +178,23 @@ def _random_thing(rng: np.random.Generator, colour: str, duration: float, count:
   if shape == "circle" and family(motion) == "spins":
     shape = str(rng.choice(SHAPES[1:]))  # a circle's spin cannot be seen
   speed = None if motion == "still" else str(rng.choice(SPEEDS))
+  return place(rng, Thing(shape, colour, motion, speed, (0.5, 0.5), 0.0), duration, count)
+
+
+def place(rng: np.random.Generator, thing: Thing, duration: float, count: int = 1) -> Thing:
+  """Draws size, phase and centre of a thing so that it stays in view for `duration` seconds; `count` things are smaller."""
+  motion = thing.motion
   low, high = {"sizes": (0.24, 0.28), "spins": (0.36, 0.48)}.get(family(motion), (0.32, 0.40))
   size = rng.uniform(low, high)
   if count > 1:
     size = 0.8 * size
   # Drawn with its start in the middle, it says how much room it needs on each side.
   phase = rng.uniform(0, 2 * np.pi)
-  thing = Thing(shape, colour, motion, speed, (0.5, 0.5), float(size), float(phase))
+  thing = dataclasses.replace(thing, size=float(size), phase=float(phase))
   change = thing.rate * duration if family(motion) == "sizes" else 0.0
   if motion == "shrinks":
     thing = dataclasses.replace(thing, size=float(size + change))
-  reach = REACH[shape] * (size + change)
+  reach = REACH[thing.shape] * (size + change)
   state = thing.state(np.linspace(0, duration, 65))
   lowest = reach - (state.centre - 0.5).min(axis=0)
   highest = 1 - reach - (state.centre - 0.5).max(axis=0)

@@ -100,12 +100,24 @@ def test_captions_say_what_the_scene_is(max_things):
     )
 
 
+def test_a_caption_may_leave_the_speed_unsaid():
+  rng, said = np.random.default_rng(2), []
+  for _ in range(400):
+    scene = random_scene(rng, 2.0)
+    (asked,) = captions.parse(captions.write_caption(scene, rng, unsaid=0.25)).things
+    (thing,) = scene.things
+    assert asked.motion == thing.motion and asked.speed in (thing.speed, None)
+    if thing.speed:
+      said.append(asked.speed is not None)
+  assert 0.7 < np.mean(said) < 0.8
+
+
 @pytest.mark.parametrize(
   ("caption", "message"),
   (
     ("a red circle", "names no background"),
     ("a red cube moves left slowly on black", "'a red cube moves left slowly' cannot be read"),
-    ("a red circle moves left on black", "cannot be read"),  # no speed
+    ("a red circle rests slowly on black", "cannot be read"),
   ),
 )
 def test_captions_that_cannot_be_read_are_named(caption, message):

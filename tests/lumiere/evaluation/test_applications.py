@@ -87,5 +87,5 @@ def test_a_style_is_judged_before_its_own_sky(clips):
     assert shares["colour, shape and motion"] == 1
   # The judge that knows plain backgrounds only would be wrong.
   styled = Styled(clips.videos, sky).restyle("style", 1.0).videos
-  plain = applications.moving_shapes.judge(styled, clips.captions, 8.0)
+  plain = applications.moving_shapes.judge(list(styled), clips.captions, 8.0)
   assert not all(v.colour and v.shape and v.motion for v in plain)

@@ -35,6 +35,12 @@ def test_texts_come_back():
   assert [tokenizer.decode(row) for row in tokenizer(texts)["tokens"]] == texts
 
 
+def test_words_that_have_no_number_are_named():
+  tokenizer = ByteTokenizer(16, ("a", "red", "circle"))
+  assert tokenizer.unknown("A red Circle, slowly: größer 3") == ["slowly", "größer"]
+  assert ByteTokenizer(16).unknown("any word") == []
+
+
 def test_every_byte_fits_the_vocabulary():
   tokens = ByteTokenizer(4000)(["".join(map(chr, range(0x500)))])["tokens"]
   assert 0 <= tokens.min() and tokens.max() < VOCAB_SIZE
