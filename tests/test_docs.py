@@ -13,7 +13,7 @@ from absl import app, flags
 from lumiere import __main__ as commands
 from lumiere import cli
 from lumiere.sampling import outputs
-from scripts import demo
+from scripts import showcase
 from tests import command_line, documentation
 from tests.documentation import PAGES, ROOT
 
@@ -216,8 +216,8 @@ def test_what_a_newcomer_looks_for_is_where_the_table_says():
 
 def test_files_that_commands_take_are_those_that_others_wrote():
   text = "".join(page.read_text() for page in PAGES)
-  written = {outputs.file_stem(index, prompt, 0) for index, prompt in enumerate(demo.PROMPTS)}
-  taken = set(re.findall(r"=out/demo/(\w[\w-]*)\.mp4", text))
+  written = {outputs.file_stem(index, prompt, 0) for index, prompt in enumerate(showcase.PROMPTS)}
+  taken = set(re.findall(r"=out/demo/videos/(\w[\w-]*)\.mp4", text))
   assert taken and taken <= written
   prompts = re.findall(r'sample.py --prompt="(.*?)" --format=png --out=out/frames', text)
   taken = set(re.findall(r"=out/frames/(\w[\w-]*)\.png/", text))

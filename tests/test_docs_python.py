@@ -1,20 +1,20 @@
-"""The Python examples of the documentation run, in their order, on miniature runs in place of those of `make demo`."""
+"""The Python examples of the documentation run, in their order, on miniature runs in place of the models that ship."""
 
 import inspect
 
 import pytest
 
-from lumiere import Cascade
+from lumiere import Cascade, pretrained
 from tests import documentation
 from tests.documentation import ROOT
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
 def test_examples_run(page, tmp_path, monkeypatch, runs, masked_run, style_run):
-  (tmp_path / "runs").mkdir()
-  made = {"stunet_masked_tiny": masked_run, "ssr_tiny": runs["ssr"], "t2i_style_tiny": style_run}
-  for name, workdir in made.items():
-    (tmp_path / "runs" / name).symlink_to(workdir)
+  (tmp_path / "styles").mkdir()
+  (tmp_path / "styles" / "sunset").symlink_to(style_run)
+  for name, folder in (("BASE", masked_run), ("SSR", runs["ssr"]), ("STYLES", tmp_path / "styles")):
+    monkeypatch.setattr(pretrained, name, folder)
   examples = documentation.blocks((ROOT / page).read_text(), "python")
   assert examples
   monkeypatch.chdir(tmp_path)
@@ -33,5 +33,5 @@ def test_every_public_method_has_an_example():
     for name, member in inspect.getmembers(Cascade)
     if callable(member) and not name.startswith("_")
   ]
-  assert set(methods) >= {"restore", "generate", "upscale"}
+  assert set(methods) >= {"restore", "pretrained", "generate", "upscale"}
   assert not [name for name in methods if f"ascade.{name}(" not in examples]
