@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from lumiere import __main__ as commands
+from lumiere import pretrained
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,11 @@ def test_the_cascade_is_there_from_another_folder(installed):
   source = "import lumiere; from lumiere import Cascade; print(lumiere.__file__); print(Cascade)"
   where, what = python(installed, "-c", source).splitlines()
   assert where.startswith(str(installed)) and "sampling.cascade.Cascade" in what
+
+
+def test_the_models_that_ship_come_with_it(installed):
+  source = "from lumiere import pretrained as p; print(*(x.exists() for x in (p.BASE / 'weights.safetensors', p.SSR / 'README.md')), *p.styles())"
+  assert python(installed, "-c", source).split() == ["True", "True", *pretrained.styles()]
 
 
 def test_every_command_is_listed_and_shows_an_example(installed):
