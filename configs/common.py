@@ -100,6 +100,13 @@ def mask_shares() -> ConfigDict:
   )
 
 
+def release_diffusion() -> ConfigDict:
+  """That of the release: x0, of which flat colours need few values, with detail weighed as v weighs it."""
+  config = diffusion("x0")
+  config.update(weighting="v", v_gamma=16.0)
+  return config
+
+
 def endless_clips(num_frames: int, resolution: int) -> ConfigDict:
   """`moving_shapes_endless`, two seconds at 8 frames a second, as every stage of the release sees it."""
   return ConfigDict(

@@ -12,6 +12,7 @@ def get_config() -> ConfigDict:
   config = ssr_image_tiny.get_config()
   config.model = common.tiny_ssr_unet()
   config.model.update(channels=(48, 48), patch_size=4, embedding_dim=96)
+  config.diffusion = common.release_diffusion()
   config.super_resolution = dict(factor=4, crop=64)
   config.data = common.endless_clips(num_frames=1, resolution=128)
   config.optimizer = common.tiny_optimizer(1e-3)

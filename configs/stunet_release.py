@@ -14,6 +14,9 @@ from configs import common, t2i_release
 def get_config() -> ConfigDict:
   config = t2i_release.get_config()
   config.stage = "stunet"
+  config.diffusion.weighting = (
+    "uniform"  # detail is the image network's; motion is decided at high noise
+  )
   config.temporal = dict(
     factors=(2,), attention_depth=2, head_dim=32, conditioned=True, condition_channels=4
   )

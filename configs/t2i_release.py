@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
     embedding_dim=128,
     norm_groups=8,
   )
-  config.diffusion = common.diffusion("x0")
+  config.diffusion = common.release_diffusion()
   config.text = common.release_text()
   config.data = common.endless_clips(num_frames=1, resolution=32)
   config.optimizer = common.tiny_optimizer(2e-3)

@@ -9,7 +9,9 @@ so each of eps, v and x0 determines the other two:
     v   = (alpha z - x0) / sigma  = (eps - sigma z) / alpha                                                         (4)
 
 The loss is the mean squared error of the predicted quantity. In terms of x0 this weights the squared error by snr (eps) or
-snr + 1 (v). `min_snr` (Hang et al., 2023) makes the weight min(snr, gamma) for every prediction type. `sigmoid` (Kingma and
+snr + 1 (v). `min_snr` (Hang et al., 2023) makes the weight min(snr, gamma) for every prediction type. `v` makes it that of v,
+min(snr + 1, gamma), as Li and He (2025) weigh x0: detail, which is learnt where there is little noise, is not lost beside the
+large errors at high noise. `sigmoid` (Kingma and
 Gao, 2023; Hoogeboom et al., 2024) makes the loss an integral over log-SNR that does not depend on how likely the levels are:
 
     L = integral sigmoid(bias - log_snr) |eps error|^2 d log_snr,   estimated by its value over the density of levels  (5)
@@ -30,7 +32,7 @@ from diffusion.levels import Levels
 from diffusion.schedule import Schedule, alpha_sigma, expand_like
 
 PREDICTIONS = ("eps", "v", "x0")
-WEIGHTINGS = ("uniform", "min_snr", "sigmoid")
+WEIGHTINGS = ("uniform", "min_snr", "v", "sigmoid")
 
 # (z [b ...], log_snr [b], conditioning) -> prediction [b ...]; the leaves of a conditioning have a leading batch axis.
 Denoiser = Callable[[Array, Array, Any], Array]
@@ -73,22 +75,25 @@ class Objective:
 
   Attributes:
     prediction: what the network predicts: "eps", "v" or "x0".
-    weighting: "uniform" for that quantity, "min_snr" or "sigmoid".
+    weighting: "uniform" for that quantity, "min_snr", "v" or "sigmoid".
     min_snr_gamma: gamma of min_snr.
+    v_gamma: gamma of v.
     sigmoid_bias: bias of sigmoid, in log-SNR.
   """
 
   prediction: str = "v"
   weighting: str = "uniform"
   min_snr_gamma: float = 5.0
+  v_gamma: float = 16.0
   sigmoid_bias: float = 0.0
 
   def __post_init__(self):
     check_prediction(self.prediction)
     if self.weighting not in WEIGHTINGS:
       raise ValueError(f"weighting={self.weighting!r} must be one of {', '.join(WEIGHTINGS)}")
-    if self.min_snr_gamma <= 0:
-      raise ValueError(f"min_snr_gamma={self.min_snr_gamma} must be positive")
+    for name in ("min_snr_gamma", "v_gamma"):
+      if getattr(self, name) <= 0:
+        raise ValueError(f"{name}={getattr(self, name)} must be positive")
     if not math.isfinite(self.sigmoid_bias):
       raise ValueError(f"sigmoid_bias={self.sigmoid_bias} must be a finite number")
 
@@ -140,6 +145,8 @@ class Objective:
       return towards * jax.nn.sigmoid(self.sigmoid_bias - log_snr)
     snr = jnp.exp(log_snr)
     implied = {"eps": snr, "v": snr + 1, "x0": jnp.ones_like(snr)}[self.prediction]
+    if self.weighting == "v":
+      return jnp.minimum(snr + 1, self.v_gamma) / implied
     return jnp.minimum(snr, self.min_snr_gamma) / implied
 
 

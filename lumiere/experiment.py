@@ -117,8 +117,9 @@ class DiffusionConfig:
   Attributes:
     schedule: name and options of `diffusion.schedule.make_schedule`.
     prediction: what the network predicts: "eps", "v" or "x0".
-    weighting: "uniform" in that space, "min_snr" or "sigmoid".
+    weighting: "uniform" in that space, "min_snr", "v" or "sigmoid".
     min_snr_gamma: gamma of min_snr.
+    v_gamma: gamma of v.
     sigmoid_bias: bias of sigmoid.
   """
 
@@ -126,6 +127,7 @@ class DiffusionConfig:
   prediction: str = "v"
   weighting: str = "uniform"
   min_snr_gamma: float = 5.0
+  v_gamma: float = 16.0
   sigmoid_bias: float = 0.0
 
   def __post_init__(self):
@@ -138,7 +140,9 @@ class DiffusionConfig:
 
   def make_objective(self) -> Objective:
     """The training objective."""
-    return Objective(self.prediction, self.weighting, self.min_snr_gamma, self.sigmoid_bias)
+    return Objective(
+      self.prediction, self.weighting, self.min_snr_gamma, self.v_gamma, self.sigmoid_bias
+    )
 
 
 @dataclasses.dataclass(frozen=True)

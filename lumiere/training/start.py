@@ -91,6 +91,8 @@ def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> Trained | None:
     ours, theirs = getattr(experiment, field), getattr(parent, field)
     if field == "text" and ours and theirs:
       ours, theirs = ((t.encoder, t.null, t.words) for t in (ours, theirs))
+    if field == "diffusion":  # how the loss is weighted does not matter to a network
+      ours, theirs = ((d.schedule, d.prediction) for d in (ours, theirs))
     if field == "super_resolution" and ours and theirs:
       ours, theirs = (ours.factor, ours.aligned), (theirs.factor, theirs.aligned)
     if ours != theirs:

@@ -42,13 +42,15 @@ def test_the_loss_of_a_constant_error_is_its_square(prediction):
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
-def test_min_snr_weighs_the_same_x0_error_the_same_way(prediction):
+@pytest.mark.parametrize("weighting", ["min_snr", "v"])
+def test_a_weighting_weighs_the_same_x0_error_the_same_way(prediction, weighting):
   log_snr = jnp.array([-3.0, 0.0, 1.0, 4.0])
   snr = jnp.exp(log_snr)
   # The squared error in the predicted quantity that an x0 error of 1 causes.
   squared = {"eps": snr, "v": snr + 1, "x0": 1.0}[prediction]
-  weight = Objective(prediction, "min_snr", 5.0).weight(log_snr)
-  np.testing.assert_allclose(weight * squared, jnp.minimum(snr, 5.0), rtol=1e-6)
+  weight = Objective(prediction, weighting, min_snr_gamma=5.0, v_gamma=5.0).weight(log_snr)
+  wanted = snr if weighting == "min_snr" else snr + 1
+  np.testing.assert_allclose(weight * squared, jnp.minimum(wanted, 5.0), rtol=1e-6)
 
 
 def test_bad_settings_are_refused():
@@ -58,3 +60,5 @@ def test_bad_settings_are_refused():
     Objective(weighting="p2")
   with pytest.raises(ValueError, match="min_snr_gamma=0"):
     Objective(weighting="min_snr", min_snr_gamma=0.0)
+  with pytest.raises(ValueError, match="v_gamma=-1"):
+    Objective(weighting="v", v_gamma=-1.0)
