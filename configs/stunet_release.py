@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
   config.masks = dict(shares=common.mask_shares())
   config.masks.shares.none = 0.7  # nearly half
   config.data = common.endless_clips(num_frames=16, resolution=32)
-  config.optimizer = common.tiny_optimizer(2e-3)
+  config.optimizer = common.release_optimizer()
   config.train.update(
     num_steps=20_000, batch_size=8, log_snr_shift=-3.5, log_snr_spread=1.2, checkpoint_every=500
   )

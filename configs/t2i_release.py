@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
   config.diffusion = common.release_diffusion()
   config.text = common.release_text()
   config.data = common.endless_clips(num_frames=1, resolution=32)
-  config.optimizer = common.tiny_optimizer(2e-3)
+  config.optimizer = common.release_optimizer()
   config.train.update(
     num_steps=12_000,
     log_snr_shift=-2.0,

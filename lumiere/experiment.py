@@ -234,7 +234,7 @@ class OptimizerConfig:
   """Optax settings.
 
   Attributes:
-    name: "adam" or "adafactor".
+    name: "adam", "adafactor", or "muon" for kernels and Adam for all other weights.
     learning_rate: peak learning rate.
     warmup_steps: steps of linear warm-up.
     decay: "constant", or "cosine" down to zero at the last step.
@@ -254,7 +254,7 @@ class OptimizerConfig:
   weight_decay: float = 0.0
 
   def __post_init__(self):
-    one_of("optimizer.name", self.name, ("adam", "adafactor"))
+    one_of("optimizer.name", self.name, ("adam", "adafactor", "muon"))
     one_of("optimizer.decay", self.decay, ("constant", "cosine"))
     for field in ("learning_rate", "warmup_steps", "clip_norm", "weight_decay"):
       at_least(f"optimizer.{field}", getattr(self, field), 0)
