@@ -3,7 +3,8 @@
 python scripts/showcase.py --out=out/showcase
 python scripts/showcase.py --workdir=runs/stunet_masked_tiny --ssr_workdir=runs/ssr_tiny --style=runs/t2i_style_tiny
 
-OUT/index.html shows the videos with their captions and figures; sheet.png and applications.png are contact sheets.
+OUT/index.html shows the videos with their captions and figures; sheet.png and applications.png are contact sheets, sampled.webp
+shows all videos from captions side by side. The pictures of the documentation are made by this.
 """
 
 import dataclasses
@@ -67,6 +68,7 @@ def main():
     for text, video in zip(PROMPTS, videos, strict=True)
   ]
   frames.write_image(out / "sheet.png", frames.contact_sheet(list(videos), list(PROMPTS)))
+  frames.write_video(out / "sampled.webp", tiled(videos), fps)
   styled = cascade.restyle(pretrained.style_of(flags.FLAGS.style), 0.75)
   rows = applications_sheet.make_rows(cascade, styled)
   applications = [Shown(title, made[0]) for title, made in rows.items()]
@@ -85,6 +87,16 @@ def main():
   (out / "index.html").write_text(
     page(out, {"From captions": prompts, "With something given": applications}, text, fps)
   )
+
+
+def tiled(videos: Sequence[UInt8[np.ndarray, "t h w 3"]], columns: int = 4):
+  """One video that shows all side by side, row after row, on white."""
+  framed = [np.pad(v, [(0, 0), (2, 2), (2, 2), (0, 0)], constant_values=255) for v in videos]
+  rows = [
+    np.concatenate(framed[first : first + columns], axis=2)
+    for first in range(0, len(framed) - len(framed) % columns, columns)
+  ]
+  return np.concatenate(rows, axis=1)
 
 
 def verdict(video, caption: str, fps: float) -> str:

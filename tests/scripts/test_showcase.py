@@ -50,6 +50,13 @@ def test_the_page_plays_every_video_beside_its_caption(tmp_path):
   assert "a &lt;red&gt; circle" in text and "fine" in text and "shape 100 %" in text
 
 
+def test_videos_lie_side_by_side():
+  videos = [np.full((2, 4, 6, 3), value, np.uint8) for value in range(4)]
+  both = showcase.tiled(videos, columns=2)
+  assert both.shape == (2, 2 * 8, 2 * 10, 3)
+  assert [int(both[0, y, x, 0]) for y in (4, 12) for x in (5, 15)] == [0, 1, 2, 3]
+
+
 def test_figures_are_a_line_each():
   text = showcase.report({"the model": {"shape": 0.5}}, {"MultiDiffusion": 1.01}, 4)
   assert "Share of 4 held-out captions" in text
