@@ -1,5 +1,6 @@
 """Judges a model of the endless world on captions that training never saw, and the judge itself on true clips.
 
+python benchmarks/held_out.py --num_judged=32
 python benchmarks/held_out.py --model=runs/release/stunet --ssr=runs/release/ssr --out=out/held_out
 
 A model is the workdir of a run or a release; one of a t2i training is judged on pictures. "test" has combinations of colour,
@@ -13,7 +14,7 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from lumiere import cli
+from lumiere import cli, pretrained
 
 
 def main():
@@ -24,7 +25,7 @@ def main():
   values = flags.FLAGS
   out = pathlib.Path(values.out)
   out.mkdir(parents=True, exist_ok=True)
-  base = open_model(values.model, ("t2i", "stunet"))
+  base = open_model(values.model or pretrained.BASE, ("t2i", "stunet"))
   ssr = open_model(values.ssr, ("ssr",)) if values.ssr else None
   if ssr and not base.experiment.is_video:
     raise ValueError(f"--ssr={values.ssr}: pictures of --model={values.model} are not refined")
@@ -89,7 +90,7 @@ def table(results: dict, count: int) -> str:
 
 
 if __name__ == "__main__":
-  flags.DEFINE_string("model", "runs/release/stunet", "Run or release of a base.")
+  flags.DEFINE_string("model", None, "Run or release of a base; default: the one that ships.")
   flags.DEFINE_string("ssr", None, "Run or release of super-resolution; without it, none.")
   flags.DEFINE_string("out", "out/held_out", "Where the figures and the sheets go.")
   flags.DEFINE_integer("num_judged", 256, "Held-out captions of each kind.", 1)

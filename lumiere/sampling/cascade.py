@@ -406,6 +406,8 @@ def check_style(experiment: Experiment, style: epath.PathLike):
   trained, _ = checkpoints.load_experiment(style, stages=("t2i",))
   for field in ("model", "text", "diffusion"):
     ours, theirs = getattr(experiment, field), getattr(trained, field)
+    if field == "diffusion":  # how the loss was weighted does not matter to a network
+      ours, theirs = ((d.schedule, d.prediction) for d in (ours, theirs))
     if ours != theirs:
       raise ValueError(
         f"style={style}: its {field} is not that of the base: {theirs} there, {ours} here"
