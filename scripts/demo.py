@@ -41,6 +41,7 @@ def make_stages(out: pathlib.Path) -> dict[str, Stage]:
   training = [
     "scripts/train_release.py",
     f"--out={out / 'training'}",
+    "--num_judged=1",
     "--override=*:config.train.num_samples=1",
   ]
   first, second = ([*training, f"--override=*:config.train.num_steps={n}"] for n in STEPS)
