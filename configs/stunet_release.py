@@ -18,7 +18,13 @@ def get_config() -> ConfigDict:
     "uniform"  # detail is the image network's; motion is decided at high noise
   )
   config.temporal = dict(
-    factors=(2,), attention_depth=2, head_dim=32, conditioned=True, condition_channels=4
+    factors=(2,),
+    attention_depth=1,
+    attention_over="clip",  # 4x4 places of 8 frames: things move from one to another
+    feed_forward=4,
+    head_dim=32,
+    conditioned=True,
+    condition_channels=4,
   )
   config.masks = dict(shares=common.mask_shares())
   config.masks.shares.none = 0.7  # nearly half

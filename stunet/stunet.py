@@ -14,6 +14,7 @@ clip (`layout.py`).
 
 import dataclasses
 import functools
+from typing import Literal
 
 import einops
 import jax.numpy as jnp
@@ -35,6 +36,9 @@ class TemporalConfig:
     factors: temporal factor of each resampling, finest first: 2 halves time there, 1 keeps it. One fewer than levels.
     attention_depth: temporal attention blocks after every stage of the coarsest level; 0 inflates it with convolutions
       too, as in a super-resolution network that sees short windows.
+    attention_over: what a temporal attention block sees: the frames of one "place", as in the paper, or the whole "clip".
+    feed_forward: after each temporal attention block, a dense block whose hidden layer is so many times as wide; 0 for none,
+      as in the paper's figure.
     head_dim: width of a temporal attention head.
     conditioned: whether the added blocks also take noise level and caption (see temporal.py; in the paper they do not).
     condition_channels: further input channels, after the image network's: 4 for known pixels and their mask.
@@ -42,6 +46,8 @@ class TemporalConfig:
 
   factors: tuple[int, ...]
   attention_depth: int = 1
+  attention_over: Literal["place", "clip"] = "place"
+  feed_forward: int = 0
   head_dim: int = 64
   conditioned: bool = False
   condition_channels: int = 0
@@ -54,6 +60,10 @@ class TemporalConfig:
       raise ValueError(f"head_dim={self.head_dim} must be 1 or more")
     if not 0 <= self.attention_depth <= MAX_BLOCKS:
       raise ValueError(f"attention_depth={self.attention_depth} must be between 0 and {MAX_BLOCKS}")
+    if self.attention_over not in ("place", "clip"):
+      raise ValueError(f'attention_over={self.attention_over!r} must be "place" or "clip"')
+    if not 0 <= self.feed_forward <= MAX_BLOCKS:
+      raise ValueError(f"feed_forward={self.feed_forward} must be between 0 and {MAX_BLOCKS}")
     if self.condition_channels < 0:
       raise ValueError(f"condition_channels={self.condition_channels} must be 0 or more")
 
@@ -95,8 +105,11 @@ class STUNet(nnx.Module):
           width,
           text_dim,
           temporal.attention_depth,
+          over=temporal.attention_over,
+          feed_forward=temporal.feed_forward,
           head_dim=temporal.head_dim,
           groups=config.norm_groups,
+          activation=config.activation,
           **kinds,
         )
       else:
@@ -159,8 +172,8 @@ class STUNet(nnx.Module):
     for level, factor in enumerate((1, *self.temporal.factors)):
       num_frames //= factor
       places = (height >> level) * (width >> level)
-      swaps = level < last or not self.temporal.attention_depth or places % devices == 0
-      axes.append(layout.FRAMES if devices > 1 and num_frames % devices == 0 and swaps else None)
+      swaps = level == last and self.temporal.attention_depth and self.temporal.attention_over == "place"
+      axes.append(layout.FRAMES if devices > 1 and num_frames % devices == 0 and (not swaps or places % devices == 0) else None)
     return axes
 
   def _forward(self, axes, x, timesteps, text, mask, augmentation_timesteps):

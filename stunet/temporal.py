@@ -15,9 +15,12 @@ A 1x3x3 convolution runs as a 2-D one over (b t) images, and a 3x1x1 convolution
 convolutions are slow on every backend. All norms see one frame at a time. `axis` is the mesh axis that the frames are split
 over; None if every device has all frames.
 
-In the paper these blocks have no other input. With `conditioned` they also take the noise level and the caption, as the image
+In the paper attention sees the frames of one place, and these blocks have no other input. With `over="clip"` it sees all places
+of all frames, which at the coarsest level are few: a thing that moves does not stay in its place. With `conditioned` they also take the noise level and the caption, as the image
 network's own blocks do: the embedding scales and shifts the second norm, and text keys precede the frames' keys.
 """
+
+from typing import Literal
 
 import einops
 import jax.numpy as jnp
@@ -27,7 +30,7 @@ from jaxtyping import Array, Bool, Float
 from stunet.attention import attend, split_heads
 from stunet.blocks import ACTIVATIONS, conv3x3, group_norm, layer_norm, over_frames
 from stunet.embeddings import sinusoids
-from stunet.layout import to_frames, to_places, with_neighbours
+from stunet.layout import own_frames, to_frames, to_places, whole, with_neighbours
 
 Features = Float[Array, "b t h w c"]
 
@@ -124,13 +127,24 @@ class ConvInflation(nnx.Module):
 
 
 class TemporalAttention(nnx.Module):
-  """Attention over the frames of each place, with sinusoidal frame positions; residual, zero at initialisation."""
+  """Attention over the frames of each place, or over all places of all frames; residual, zero at initialisation.
+
+  Positions are sinusoids: of the frame, and over a whole clip of the row and the column too.
+  """
 
   def __init__(
-    self, channels: int, text_dim: int, *, head_dim: int, groups: int, dtype, rngs: nnx.Rngs
+    self,
+    channels: int,
+    text_dim: int,
+    *,
+    over: Literal["place", "clip"],
+    head_dim: int,
+    groups: int,
+    dtype,
+    rngs: nnx.Rngs,
   ):
     dense = lambda c_in, **kw: nnx.Linear(c_in, channels, dtype=dtype, rngs=rngs, **kw)
-    self.head_dim, self.has_text = head_dim, text_dim > 0
+    self.over, self.head_dim, self.has_text = over, head_dim, text_dim > 0
     self.norm = group_norm(channels, groups, dtype, rngs)
     self.query, self.key, self.value = dense(channels), dense(channels), dense(channels)
     if self.has_text:
@@ -146,48 +160,105 @@ class TemporalAttention(nnx.Module):
     axis: str | None = None,
   ) -> Features:
     """`text` and its `mask` are used if the block is conditioned."""
-    b, _, height, width, channels = x.shape
+    b, _, height, width, _ = x.shape
     normed = self.norm(einops.rearrange(x, "b t h w c -> (b t) h w c"))
-    series = to_places(einops.rearrange(normed, "(b t) h w c -> b t (h w) c", b=b), axis)
-    t = series.shape[1]
-    series = einops.rearrange(series, "b t p c -> (b p) t c")
-    series += sinusoids(jnp.arange(t), channels).astype(series.dtype)[None]
-    key, value = self.key(series), self.value(series)
+    normed = einops.rearrange(normed, "(b t) h w c -> b t h w c", b=b)
+    if self.over == "clip":
+      seen = normed if axis is None else whole(normed)
+      seen += clip_positions(*seen.shape[1:]).astype(seen.dtype)[None]
+      own = seen if axis is None else own_frames(seen)
+      own, seen = (einops.rearrange(a, "b t h w c -> b (t h w) c") for a in (own, seen))
+      h = self._attend(own, seen, text, mask)
+      h = einops.rearrange(h, "b (t h w) c -> b t h w c", h=height, w=width)
+    else:
+      series = to_places(einops.rearrange(normed, "b t h w c -> b t (h w) c"), axis)
+      series = einops.rearrange(series, "b t p c -> (b p) t c")
+      series += sinusoids(jnp.arange(series.shape[1]), series.shape[2]).astype(series.dtype)[None]
+      h = self._attend(series, series, text, mask)
+      h = to_frames(einops.rearrange(h, "(b p) t c -> b t p c", b=b), axis)
+      h = einops.rearrange(h, "b t (h w) c -> b t h w c", h=height, w=width)
+    return x + h
+
+  def _attend(
+    self, own: Float[Array, "n q c"], seen: Float[Array, "n k c"], text, mask
+  ) -> Float[Array, "n q c"]:
+    """From `own` to the caption, which has a row per clip, and to `seen`."""
+    n, length, _ = seen.shape
+    key, value = self.key(seen), self.value(seen)
     if self.has_text:
-      n, length = len(series), text.shape[1]
       states = self.text_norm(text)
       key = jnp.concatenate([over_frames(self.text_key(states), n), key], axis=1)
       value = jnp.concatenate([over_frames(self.text_value(states), n), value], axis=1)
-      text_mask = jnp.ones((n, length), bool) if mask is None else over_frames(mask, n)
-      mask = jnp.pad(text_mask, ((0, 0), (0, t)), constant_values=True)
+      text_mask = jnp.ones((n, text.shape[1]), bool) if mask is None else over_frames(mask, n)
+      mask = jnp.pad(text_mask, ((0, 0), (0, length)), constant_values=True)
     h = attend(
-      *(split_heads(a, self.head_dim) for a in (self.query(series), key, value)),
+      *(split_heads(a, self.head_dim) for a in (self.query(own), key, value)),
       mask if self.has_text else None,
     )
-    h = self.proj(einops.rearrange(h, "n t heads d -> n t (heads d)"))
-    h = to_frames(einops.rearrange(h, "(b p) t c -> b t p c", b=b), axis)
-    return x + einops.rearrange(h, "b t (h w) c -> b t h w c", h=height, w=width)
+    return self.proj(einops.rearrange(h, "n q heads d -> n q (heads d)"))
+
+
+def clip_positions(num_frames: int, height: int, width: int, channels: int):
+  """Sinusoids [t h w c] of frame, row and column, each in a third of the channels; what is left over is zero."""
+  each = 2 * (channels // 6)
+  axes = jnp.meshgrid(*(jnp.arange(n) for n in (num_frames, height, width)), indexing="ij")
+  positions = jnp.concatenate([sinusoids(axis, each) for axis in axes], axis=-1)
+  return jnp.pad(positions, ((0, 0), (0, 0), (0, 0), (0, channels - 3 * each)))
+
+
+class FeedForward(nnx.Module):
+  """Two dense layers for each place of each frame; residual, zero at initialisation."""
+
+  def __init__(
+    self, channels: int, factor: int, *, groups: int, activation: str, dtype, rngs: nnx.Rngs
+  ):
+    self.activation = activation
+    self.norm = group_norm(channels, groups, dtype, rngs)
+    self.dense = nnx.Linear(channels, factor * channels, dtype=dtype, rngs=rngs)
+    self.proj = nnx.Linear(
+      factor * channels, channels, kernel_init=nnx.initializers.zeros, dtype=dtype, rngs=rngs
+    )
+
+  def __call__(self, x: Features) -> Features:
+    """Every frame by itself."""
+    b = len(x)
+    h = self.norm(einops.rearrange(x, "b t h w c -> (b t) h w c"))
+    h = self.proj(ACTIVATIONS[self.activation](self.dense(h)))
+    return x + einops.rearrange(h, "(b t) h w c -> b t h w c", b=b)
 
 
 class AttentionInflation(nnx.Module):
-  """Attention-based inflation (Fig. 4c): `depth` temporal attention blocks in a row."""
+  """Attention-based inflation (Fig. 4c): `depth` temporal attention blocks in a row.
+
+  With `feed_forward` above 0 each is followed by a `FeedForward` whose hidden layer is so many times as wide, as in a transformer.
+  """
 
   def __init__(
-    self, channels: int, text_dim: int, depth: int, *, head_dim, groups, dtype, rngs: nnx.Rngs
+    self,
+    channels: int,
+    text_dim: int,
+    depth: int,
+    *,
+    over: Literal["place", "clip"],
+    feed_forward: int,
+    head_dim: int,
+    groups: int,
+    activation: str,
+    dtype,
+    rngs: nnx.Rngs,
   ):
-    self.blocks = nnx.List(
-      [
-        TemporalAttention(
-          channels, text_dim, head_dim=head_dim, groups=groups, dtype=dtype, rngs=rngs
-        )
-        for _ in range(depth)
-      ]
-    )
+    kinds = dict(groups=groups, dtype=dtype, rngs=rngs)
+    attention = lambda: TemporalAttention(channels, text_dim, over=over, head_dim=head_dim, **kinds)
+    dense = lambda: FeedForward(channels, feed_forward, activation=activation, **kinds)
+    self.blocks = nnx.List([attention() for _ in range(depth)])
+    self.feed_forwards = nnx.List([dense() if feed_forward else None for _ in range(depth)])
 
   def __call__(
     self, x: Features, embedding=None, text=None, mask=None, axis: str | None = None
   ) -> Features:
     """All blocks in a row."""
-    for block in self.blocks:
+    for block, feed_forward in zip(self.blocks, self.feed_forwards, strict=True):
       x = block(x, text, mask, axis)
+      if feed_forward is not None:
+        x = feed_forward(x)
     return x
