@@ -20,6 +20,8 @@ from scripts.demo_train import Row, Stage, run_all  # noqa: E402
 
 # Steps of every stage; the second run resumes what the first one left.
 STEPS = (2, 3)
+# Networks a third as wide and an optimizer of fewer operations: they compile in a third of the time.
+SMALLER = ("model.channels=(32,32)", "optimizer.name=adam", "train.batch_size=4")
 
 
 def main():
@@ -41,8 +43,8 @@ def make_stages(out: pathlib.Path) -> dict[str, Stage]:
   training = [
     "scripts/train_release.py",
     f"--out={out / 'training'}",
-    "--num_judged=1",
-    "--override=*:config.train.num_samples=1",
+    "--judge_every=0",
+    *(f"--override=*:config.{change}" for change in SMALLER),
   ]
   first, second = ([*training, f"--override=*:config.train.num_steps={n}"] for n in STEPS)
   return {

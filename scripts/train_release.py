@@ -177,7 +177,7 @@ if __name__ == "__main__":
   flags.DEFINE_string("out", "runs/release", "Where trainings, candidates and curves go.")
   flags.DEFINE_list("stages", list(STAGES), "Stages to train, in this order.")
   flags.DEFINE_integer("num_judged", 128, "Held-out captions of each split to judge by.", 1)
-  flags.DEFINE_integer("judge_every", 1000, "Steps between judgements.", 1)
+  flags.DEFINE_integer("judge_every", 1000, "Steps between judgements; 0 for none.", 0)
   flags.DEFINE_enum(
     "budget",
     "cpu",

@@ -172,8 +172,14 @@ class STUNet(nnx.Module):
     for level, factor in enumerate((1, *self.temporal.factors)):
       num_frames //= factor
       places = (height >> level) * (width >> level)
-      swaps = level == last and self.temporal.attention_depth and self.temporal.attention_over == "place"
-      axes.append(layout.FRAMES if devices > 1 and num_frames % devices == 0 and (not swaps or places % devices == 0) else None)
+      swaps = (
+        level == last and self.temporal.attention_depth and self.temporal.attention_over == "place"
+      )
+      axes.append(
+        layout.FRAMES
+        if devices > 1 and num_frames % devices == 0 and (not swaps or places % devices == 0)
+        else None
+      )
     return axes
 
   def _forward(self, axes, x, timesteps, text, mask, augmentation_timesteps):

