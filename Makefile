@@ -2,6 +2,7 @@
 # make demo-train   trains every stage in miniature from nothing and shows what came out
 # make test   installs, lints, runs all tests
 # make test-parity   installs torch and diffusers too, compares with them
+# make test-metrics   fetches I3D's weights and short videos too, tests metrics with them
 # make test-plan   installs the TPU compiler too, compiles for slices that are not there
 #
 # PYTHON chooses the interpreter: make test PYTHON=python3.12
@@ -15,7 +16,7 @@ INSTALLED := $(VENV)/.installed-$(VERSION)
 # glibc would give the buffers of a step back to the system after each one, a fifth of a training's time on a CPU.
 KEEP_BUFFERS := MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 
-.PHONY: install demo demo-train test test-parity test-plan lint format clean
+.PHONY: install demo demo-train test test-parity test-metrics test-plan lint format clean
 
 install: $(INSTALLED)
 
@@ -43,6 +44,12 @@ test: lint
 test-parity: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[parity]'
 	$(BIN)/python -m pytest tests/parity
+
+# With the real weights behind FVD, on real footage.
+test-metrics: install
+	$(BIN)/python -m lumiere.fetch --what=i3d
+	$(BIN)/python -m lumiere.fetch --what=footage
+	$(BIN)/python -m pytest tests/metrics
 
 # With the TPU compiler, which asks for no TPU.
 test-plan: install

@@ -1,17 +1,19 @@
-"""FVD and KVD of a folder of videos, whatever made them, against another folder.
+"""FVD, KVD, CLIPSIM and frame consistency of a folder of videos, whatever made them.
 
 python -m lumiere.evaluate --videos=out --reference=ucf101/train --metrics=fvd,kvd --fps=25 --out=results
 python -m lumiere.evaluate --videos=out --reference=ucf101.npz --preset=ucf101_zero_shot        (a file of --save_moments)
+python -m lumiere.evaluate --videos=out --metrics=clipsim,consistency --clip=runs/clip      (captions.csv in the folder)
 python -m lumiere.evaluate --videos=out --shard=0/8        (only computes features of an eighth of the videos, into --cache)
 
 Prints each figure with its protocol, and writes results.json and a page with the nearest and the farthest videos to --out.
-I3D's weights come from `python -m lumiere.fetch --what=i3d`.
+I3D's weights come from `python -m lumiere.fetch --what=i3d`, CLIP's from `python -m lumiere.convert` and a folder that you have.
 """
 
 import dataclasses
 import json
 import pathlib
 import re
+from typing import Any
 
 from absl import flags
 
@@ -23,6 +25,8 @@ PRESETS = {
   "ucf101_zero_shot": Protocol(fps=25.0, size=256, num_videos=10_000),
   "msrvtt": Protocol(fps=30.0, size=256, num_videos=2048, repeats=20),
 }
+OF_TWO_SETS, OF_CLIP = ("fvd", "kvd"), ("clipsim", "consistency")
+METRICS = OF_TWO_SETS + OF_CLIP
 FIELDS = {field.name: field for field in dataclasses.fields(Protocol)}
 
 
@@ -31,20 +35,64 @@ def main():
   values = flags.FLAGS
   if values.videos is None:
     raise ValueError("--videos is missing: give a folder with videos")
-  from lumiere.evaluation.metrics import compare
-
-  if unknown := [name for name in values.metrics if name not in compare.METRICS]:
-    raise ValueError(f"--metrics={unknown[0]}: metrics are {', '.join(compare.METRICS)}")
+  if unknown := [name for name in values.metrics if name not in METRICS]:
+    raise ValueError(f"--metrics={unknown[0]}: metrics are {', '.join(METRICS)}")
   protocol, shard = protocol_of(), parse_shard(values.shard)
-  if (values.reference is None) == (shard is None and values.save_moments is None):
+  compared = [name for name in values.metrics if name in OF_TWO_SETS]
+  alone = shard is not None or values.save_moments is not None
+  if (bool(compared) and not alone) != (values.reference is not None):
     raise ValueError(
-      "give --reference, a folder or a file of moments; or --save_moments or --shard, which need none"
+      f"--reference, a folder or a file of moments, goes with --metrics={','.join(OF_TWO_SETS)}, and not with --save_moments or --shard"
     )
+  seen = [name for name in values.metrics if name in OF_CLIP]
+  if bool(seen) != (values.clip is not None):
+    raise ValueError(f"--clip, a converted CLIP model, goes with --metrics={','.join(OF_CLIP)}")
   # What is missing is said before features are computed.
   videos = videos_of("videos")
   stored = str(values.reference).endswith(".npz")
   references = videos_of("reference") if values.reference and not stored else None
-  evaluate(videos, references, protocol, shard)
+  captions = captions_of(videos) if "clipsim" in seen else {}
+  results = Results(protocol)
+  if compared:
+    compare_sets(results, compared, videos, references, shard)
+  if seen and not values.save_moments:
+    compare_captions(results, seen, videos, captions, shard)
+  results.show()
+
+
+@dataclasses.dataclass
+class Results:
+  """What was found so far.
+
+  Attributes:
+    protocol: of all figures.
+    figures: in the order of the metrics.
+    made: features of the videos in question; None before there are any.
+    reference: features or moments that the page compares them with.
+  """
+
+  protocol: Protocol
+  figures: list = dataclasses.field(default_factory=list)
+  made: Any = None
+  reference: Any = None
+
+  def show(self):
+    """Prints the figures, and writes them and the page to --out."""
+    from lumiere.evaluation.metrics import page
+
+    if not self.figures:
+      return
+    print(f"{len(self.made.rows)} videos, {len(self.made.skipped)} left out")
+    for figure in self.figures:
+      print(figure)
+    if flags.FLAGS.out:
+      out = pathlib.Path(flags.FLAGS.out)
+      out.mkdir(parents=True, exist_ok=True)
+      listed = [dataclasses.asdict(figure) for figure in self.figures]
+      content = {"figures": listed, "skipped": self.made.skipped}
+      (out / "results.json").write_text(json.dumps(content, indent=2) + "\n")
+      page.write(out, self.figures, self.made, self.reference, self.protocol)
+      print(f"written to {out}")
 
 
 def videos_of(flag: str):
@@ -60,46 +108,82 @@ def videos_of(flag: str):
     raise ValueError(f"--{flag}: {error}") from error
 
 
-def evaluate(videos, references, protocol: Protocol, shard: tuple[int, int] | None):
-  """Computes features, compares, and writes what was found."""
-  from lumiere.evaluation.metrics import compare, features, i3d_weights, page
-  from lumiere.evaluation.metrics.distances import Moments
+def captions_of(videos) -> dict[str, str]:
+  """Captions by the names of the videos; all must have one."""
+  from lumiere.data.video_folder import captions
+
+  path = pathlib.Path(flags.FLAGS.videos)
+  found = captions.read_captions(path, captions.find_videos(path))
+  if missing := [video.name for video in videos if video.name not in found]:
+    raise ValueError(
+      f"clipsim needs captions: {len(missing)} of {len(videos)} videos have none, {missing[0]} first (captions.csv, or a .txt beside each)"
+    )
+  return found
+
+
+def features_of(videos, backbone, protocol: Protocol, shard: tuple[int, int] | None = None):
+  """Features, with what flags say of their computation."""
+  from lumiere.evaluation.metrics import features
 
   values = flags.FLAGS
   cache = pathlib.Path(values.cache or packaged.cache_folder() / "features")
-  backbone = features.load_i3d(values.i3d or packaged.cache_folder() / i3d_weights.NAME)
-  given = dict(batch_size=values.batch_size, cache=cache, skip=values.on_error == "skip")
-  made = features.compute(videos, backbone, protocol, shard=shard or (0, 1), **given)
-  said = f"{len(made.rows)} videos, {len(made.skipped)} left out"
+  skip = values.on_error == "skip"
+  given = dict(batch_size=values.batch_size, cache=cache, skip=skip, shard=shard or (0, 1))
+  made = features.compute(videos, backbone, protocol, **given)
   if shard:
-    print(f"features of shard {values.shard}: {said}; in {cache}")
+    print(
+      f"features of shard {values.shard}: {len(made.rows)} videos by {backbone.title}; in {cache}"
+    )
+  return made
+
+
+def compare_sets(results: Results, metrics, videos, references, shard):
+  """FVD and KVD, or the moments of the videos."""
+  from lumiere.evaluation.metrics import compare, i3d_weights
+  from lumiere.evaluation.metrics.distances import Moments
+
+  values, protocol = flags.FLAGS, results.protocol
+  backbone = i3d_weights.load_backbone(values.i3d or packaged.cache_folder() / i3d_weights.NAME)
+  made_from = compare.made_from(backbone, protocol)
+  stored = references is None and not shard and not values.save_moments
+  # A file that does not fit is said before features are computed, too.
+  reference = compare.load_moments(values.reference, made_from) if stored else None
+  made = features_of(videos, backbone, protocol, shard)
+  if shard:
     return
   if values.save_moments:
-    moments = Moments.of(made.rows, protocol.divisor)
-    compare.save_moments(values.save_moments, moments, compare.made_from(backbone, protocol))
-    print(f"moments of {said}; in {values.save_moments}")
+    compare.save_moments(values.save_moments, Moments.of(made.rows, protocol.divisor), made_from)
+    print(
+      f"moments of {len(made.rows)} videos, {len(made.skipped)} left out; in {values.save_moments}"
+    )
     return
-  if references is None:
-    reference = compare.load_moments(values.reference, compare.made_from(backbone, protocol))
-  else:
-    reference = features.compute(references, backbone, protocol, **given).rows
-  figures = [
-    compare.compare(metric, made.rows, reference, protocol, backbone.title)
-    for metric in values.metrics
-  ]
-  print(said)
-  for figure in figures:
-    print(figure)
-  if values.out:
-    out = pathlib.Path(values.out)
-    out.mkdir(parents=True, exist_ok=True)
-    results = {
-      "figures": [dataclasses.asdict(figure) for figure in figures],
-      "skipped": made.skipped,
-    }
-    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-    page.write(out, figures, made, reference, protocol)
-    print(f"written to {out}")
+  if not stored:
+    reference = features_of(references, backbone, protocol).rows
+  results.made, results.reference = made, reference
+  for metric in metrics:
+    results.figures.append(compare.compare(metric, made.rows, reference, protocol, backbone.title))
+
+
+def compare_captions(results: Results, metrics, videos, captions: dict[str, str], shard):
+  """CLIPSIM and the consistency of frames."""
+  from lumiere.evaluation.metrics import clip
+  from lumiere.evaluation.metrics.compare import Figure
+
+  model, protocol = clip.Clip.load(flags.FLAGS.clip), results.protocol
+  made = features_of(videos, model.backbone, protocol, shard)
+  if shard:
+    return
+  frames = model.vectors_of_frames(made.rows)
+  for metric in metrics:
+    if metric == "clipsim":
+      texts = [captions[video.name] for video in made.videos]
+      found = clip.clipsim(frames, model.vectors_of_texts(texts))
+    else:
+      found = clip.consistency(frames)
+    text = protocol.text(metric, model.backbone.title, (len(found), 0))
+    results.figures.append(Figure(metric, float(found.mean()), None, text))
+  if results.made is None:
+    results.made, results.reference = made, made.rows.mean(axis=0, keepdims=True)
 
 
 def protocol_of() -> Protocol:
@@ -123,7 +207,7 @@ if __name__ == "__main__":
   default = Protocol()
   flags.DEFINE_string("videos", None, "Folder of videos.")
   flags.DEFINE_string("reference", None, "Folder of videos, or a file of --save_moments.")
-  flags.DEFINE_list("metrics", ["fvd", "kvd"], "fvd, kvd.")
+  flags.DEFINE_list("metrics", ["fvd", "kvd"], f"{', '.join(METRICS)}.")
   flags.DEFINE_enum("preset", None, tuple(PRESETS), "A protocol; other flags change it.")
   flags.DEFINE_integer("num_frames", default.num_frames, "Frames of each video.", 1)
   flags.DEFINE_enum("frames", default.frames, FRAMES, "Which frames.")
@@ -143,6 +227,7 @@ if __name__ == "__main__":
   flags.DEFINE_integer("repeats", default.repeats, "How often they are drawn.", 1)
   flags.DEFINE_integer("seed", default.seed, "Of the draws.", 0)
   flags.DEFINE_string("i3d", None, "File of I3D's weights; default: where lumiere.fetch puts it.")
+  flags.DEFINE_string("clip", None, "Folder of a converted CLIP model.")
   flags.DEFINE_string("cache", None, "Folder of features; default: in the cache folder.")
   flags.DEFINE_integer("batch_size", 8, "Videos at a time, over all devices.", 1)
   flags.DEFINE_string("shard", None, "i/n: only compute the features of every n-th video.")

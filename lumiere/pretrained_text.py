@@ -2,11 +2,12 @@
 
 A folder holds everything that captions need:
 
-    config.json     kind ("t5" or "glide") and sizes
+    config.json     kind ("t5", "glide" or "clip") and sizes
     weights/        Orbax
     checksums/      of the weights
     spiece.model    T5's SentencePiece model; ByT5 has none, its tokens are bytes
     *.gz            GLIDE's BPE
+    vocab.json, merges.txt      CLIP's BPE
 """
 
 import dataclasses
@@ -24,14 +25,20 @@ from jaxtyping import Array
 from lumiere import checksums, fields, files, trees, weights
 from lumiere import mesh as meshes
 from lumiere.experiment import MeshConfig
+from lumiere.text import clip
+from lumiere.text.clip import ClipConfig, ClipEncoder, ClipTokenizer
 from lumiere.text.glide import FILES, GlideTextConfig, GlideTextEncoder, GlideTokenizer
 from lumiere.text.t5 import T5Config, T5Encoder
 from lumiere.text.tokenize import VOCAB_SIZE, ByteTokenizer, SentencePieceTokenizer
 from stunet import layout
 
-KINDS = {"t5": (T5Config, T5Encoder), "glide": (GlideTextConfig, GlideTextEncoder)}
-TOKENIZERS = ("spiece.model", "tokenizer.json", *FILES)
-Config = T5Config | GlideTextConfig
+KINDS = {
+  "t5": (T5Config, T5Encoder),
+  "glide": (GlideTextConfig, GlideTextEncoder),
+  "clip": (ClipConfig, ClipEncoder),
+}
+TOKENIZERS = ("spiece.model", "tokenizer.json", *FILES, *clip.FILES)
+Config = T5Config | GlideTextConfig | ClipConfig
 
 
 class TextEncoder:
@@ -71,18 +78,7 @@ class TextEncoder:
     if mesh is None:
       devices = jax.local_devices()
       mesh = meshes.make_mesh(MeshConfig(fsdp=len(devices)), devices)
-    target = jax.tree.map(
-      lambda leaf: leaf.update(dtype=dtype),
-      meshes.abstract(weights.split(abstract(config))[1], mesh),
-    )
-    try:
-      params = trees.restore(folder, target)
-    except trees.CheckpointError:
-      for pattern in ("*", "*/*"):
-        for path in (folder / "weights").glob(pattern):
-          if path.is_file():
-            files.check_fetched(path)
-      raise
+    params = load_weights(folder, config, dtype, mesh)
     return cls(config, tokenizer, params, dtype.type, mesh, checksum)
 
   def __call__(self, captions: Sequence[str]) -> dict[str, Array]:
@@ -114,12 +110,12 @@ def abstract(config: Config, dtype=jnp.float32) -> nnx.Module:
   return nnx.eval_shape(lambda: make(config, dtype=dtype, rngs=weights.Seeds(0)))
 
 
-def load_config(folder: epath.Path) -> Config:
+def load_config(folder: epath.PathLike) -> Config:
   """The config of a converted encoder; raises ValueError if it cannot be one."""
-  path = folder / "config.json"
+  path = epath.Path(folder) / "config.json"
   if not path.exists():
     raise ValueError(
-      f"{folder} holds no text encoder: lumiere.convert makes one from a T5 folder or a GLIDE file"
+      f"{folder} holds no text encoder: lumiere.convert makes one from a T5 or CLIP folder or a GLIDE file"
     )
   sizes = files.read_json(path)
   with files.about(path):
@@ -127,6 +123,24 @@ def load_config(folder: epath.Path) -> Config:
     fields.one_of("kind", kind, tuple(KINDS))
     cls, _ = KINDS[kind]
     return fields.from_mapping(cls, sizes, "encoder")
+
+
+def load_weights(
+  folder: epath.PathLike, config: Config, dtype, mesh: jax.sharding.Mesh
+) -> weights.Weights:
+  """The weights of a converted encoder, on a mesh; raises ValueError if they cannot be read."""
+  target = jax.tree.map(
+    lambda leaf: leaf.update(dtype=dtype),
+    meshes.abstract(weights.split(abstract(config))[1], mesh),
+  )
+  try:
+    return trees.restore(epath.Path(folder), target)
+  except trees.CheckpointError:
+    for pattern in ("*", "*/*"):
+      for path in (epath.Path(folder) / "weights").glob(pattern):
+        if path.is_file():
+          files.check_fetched(path)
+    raise
 
 
 def checksum_of(folder: epath.PathLike) -> str:
@@ -149,7 +163,7 @@ def checksum_of(folder: epath.PathLike) -> str:
   return checksums.digest([sizes, contents, written])
 
 
-def load_tokenizer(folder: epath.Path, config: Config, max_length: int):
+def load_tokenizer(folder: epath.PathLike, config: Config, max_length: int):
   """The tokenizer in a folder; raises ValueError if it is not there, or is another encoder's."""
   if isinstance(config, GlideTextConfig):
     if max_length != config.length:
@@ -160,9 +174,13 @@ def load_tokenizer(folder: epath.Path, config: Config, max_length: int):
         f"{folder} has {tokenizer.vocab_size} tokens for an encoder of {config.vocab_size}: they are another encoder's"
       )
     return tokenizer
+  if isinstance(config, ClipConfig):
+    if not 3 <= max_length <= config.length:
+      raise ValueError(f"max_length={max_length} must be from 3 to {config.length}, CLIP's places")
+    return ClipTokenizer(folder, max_length)
   if config.vocab_size == VOCAB_SIZE:
     return ByteTokenizer(max_length)
-  pieces = folder / "spiece.model"
+  pieces = epath.Path(folder) / "spiece.model"
   if not pieces.exists():
     raise ValueError(f"{pieces} is missing: convert the encoder again, or copy it from there")
   tokenizer = SentencePieceTokenizer(pieces, max_length)

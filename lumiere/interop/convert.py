@@ -29,7 +29,7 @@ from lumiere.experiment import (
 )
 from lumiere.interop import architectures, folders, mapping, names, tensors, text, tokenizer
 from lumiere.model import abstract_model
-from lumiere.text import glide
+from lumiere.text import clip, glide
 from stunet.image_unet import ImageUNetConfig
 
 MAX_TEXT_LENGTH = 77  # DeepFloyd IF, and CLIP
@@ -87,9 +87,11 @@ def _convert_folder(source: pathlib.Path, out: pathlib.Path, variant: str | None
     return _convert_unet(source, source.parent / "scheduler", out, variant)
   if config.get("model_type") in ("t5", "mt5", "umt5"):
     return _convert_t5(source, config, out, variant)
+  if config.get("model_type") in ("clip", "clip_text_model"):
+    return _convert_clip(source, config, out, variant)
   kind = config.get("_class_name") or config.get("model_type") or config.get("architectures")
   raise ValueError(
-    f"{source / 'config.json'} describes {kind!r}: UNet2DConditionModel or T5 can be converted"
+    f"{source / 'config.json'} describes {kind!r}: UNet2DConditionModel, T5 or CLIP can be converted"
   )
 
 
@@ -213,6 +215,37 @@ def _convert_t5(
     pretrained_text.save(out, encoder, fitted.weights)
   if pieces is not None:
     (out / tokenizer.PIECES).write_bytes(pieces)
+  return fitted
+
+
+def _convert_clip(
+  folder: pathlib.Path, config: dict, out: pathlib.Path, variant: str | None
+) -> mapping.Fit:
+  """A CLIP model, or its text transformer alone, with its tokenizer: beside it, or in the folder `tokenizer` of a pipeline."""
+  with files.about(folder / "config.json"):
+    encoder = architectures.from_transformers_clip(config)
+  places = [folder, folder.parent / folder.name.replace("text_encoder", "tokenizer"), folder.parent / "tokenizer"]  # fmt: skip
+  found = next((p for p in places if all((p / name).is_file() for name in clip.FILES)), None)
+  if found is None:
+    raise ValueError(
+      f"{folder / clip.FILES[0]} is missing, or {clip.FILES[1]}: they cut captions into tokens, and are published with the weights"
+    )
+  if (count := len(clip.read_bpe(found)[0])) > encoder.vocab_size:
+    raise ValueError(
+      f"{found / clip.FILES[0]} has {count} tokens for an encoder of {encoder.vocab_size}: it is another encoder's"
+    )
+  path = folders.find_weights(folder, variant)
+  what = "a CLIP model" if encoder.image_d_model else "a CLIP text transformer"
+  _say(folder, f"{what} of {encoder.num_layers} layers, {encoder.d_model} wide", path)
+  with tensors.open_tensors(path) as stored:
+    with files.about(path):
+      mapping.check_count(encoder.num_layers + encoder.image_num_layers, stored)
+      abstract = weights.split(pretrained_text.abstract(encoder))[1]
+      prefix = "text_model." if any(key.startswith("text_model.") for key in stored) else ""
+      fitted = mapping.fit(abstract, stored, text.clip(encoder, prefix), text.CLIP_UNUSED)
+    pretrained_text.save(out, encoder, fitted.weights)
+  for name in clip.FILES:
+    shutil.copy(found / name, out / name)
   return fitted
 
 

@@ -98,6 +98,19 @@ DEEPFLOYD = {
   "num_head_channels": _needed(SIZE),
   "scale_skip_connection": FLAG,
 }
+CLIP_TOWER = {
+  "hidden_size": _needed(SIZE),
+  "intermediate_size": _needed(SIZE),
+  "num_hidden_layers": _needed(COUNT),
+  "num_attention_heads": _needed(SIZE),
+  "hidden_act": TEXT,
+  "layer_norm_eps": NUMBER,
+}
+CLIP_TEXT = CLIP_TOWER | {
+  "vocab_size": _needed(SIZE),
+  "max_position_embeddings": _needed(SIZE),
+}
+CLIP_IMAGE = CLIP_TOWER | {"image_size": _needed(SIZE), "patch_size": _needed(SIZE)}
 T5 = {
   "feed_forward_proj": TEXT,
   "vocab_size": _needed(SIZE),

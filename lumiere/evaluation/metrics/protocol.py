@@ -72,19 +72,20 @@ class Protocol:
     Args:
       metric: "fvd", ...
       backbone: its name and checksum.
-      counts: videos in the first and in the second set, of those that could be read.
+      counts: videos in the first and in the second set, of those that could be read; 0 where there is no second.
     """
     rate = f"{self.fps:g} fps" if self.fps else "own fps"
     size = f"{self.size} pixels" if self.size else "own size"
+    resize = self.resize if metric in ("fvd", "kvd") else "cubic antialiased"
     parts = [
       metric,
       backbone,
-      f"{counts[0]} against {counts[1]} videos",
+      f"{counts[0]} against {counts[1]} videos" if counts[1] else f"{counts[0]} videos",
       f"{self.frames} {self.num_frames} frames at {rate}",
-      f"{'square crop' if self.crop else 'no crop'}, {size}, then {self.resize}",
+      f"{'square crop' if self.crop else 'no crop'}, {size}, then {resize}",
     ]
     if metric == "fvd":
       parts.append(f"covariance / ({self.divisor})")
-    if self.num_videos:
+    if self.num_videos and counts[1]:
       parts.append(f"{self.repeats} draws of {self.num_videos}, seed {self.seed}")
     return "; ".join(parts)

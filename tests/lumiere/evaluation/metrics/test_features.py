@@ -5,8 +5,8 @@ import pytest
 
 from lumiere.data import frames
 from lumiere.evaluation.metrics import compare, features, folder, page
+from lumiere.evaluation.metrics.backbone import Backbone
 from lumiere.evaluation.metrics.distances import Moments, frechet
-from lumiere.evaluation.metrics.features import Backbone
 from lumiere.evaluation.metrics.protocol import Protocol
 from tests.lumiere.data import media
 
@@ -28,7 +28,7 @@ class Means:
 
 @pytest.fixture
 def backbone():
-  return Backbone("means", "0" * 64, 4, Means())
+  return Backbone("means", "0" * 64, Means())
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_the_cache_knows_backbone_protocol_and_content(videos, backbone, tmp_pat
   cache = tmp_path / "cache"
   compute(videos, backbone, cache=cache)
   seen = backbone.compute.seen
-  other = Backbone("means", "1" * 64, 4, backbone.compute)
+  other = Backbone("means", "1" * 64, backbone.compute)
   compute(videos, other, cache=cache)
   features.compute(folder.videos_of(videos), backbone, Protocol(num_frames=2), cache=cache)
   assert backbone.compute.seen == seen + 4
