@@ -3,9 +3,10 @@
 python -m lumiere.evaluate --videos=out --reference=ucf101/train --metrics=fvd,kvd --fps=25 --out=results
 python -m lumiere.evaluate --videos=out --reference=ucf101.npz --preset=ucf101_zero_shot        (a file of --save_moments)
 python -m lumiere.evaluate --videos=out --metrics=clipsim,consistency --clip=runs/clip      (captions.csv in the folder)
+python -m lumiere.evaluate --workdir=runs/stunet --prompts=ucf101 --num_generated=2048 --videos=made --reference=ucf101/train
 python -m lumiere.evaluate --videos=out --shard=0/8        (only computes features of an eighth of the videos, into --cache)
 
-Prints each figure with its protocol, and writes results.json and a page with the nearest and the farthest videos to --out.
+With --workdir, videos that --videos does not have yet are generated first. Prints each figure with its protocol, and writes results.json and a page with the nearest and the farthest videos to --out.
 I3D's weights come from `python -m lumiere.fetch --what=i3d`, CLIP's from `python -m lumiere.convert` and a folder that you have.
 """
 
@@ -38,6 +39,11 @@ def main():
   if unknown := [name for name in values.metrics if name not in METRICS]:
     raise ValueError(f"--metrics={unknown[0]}: metrics are {', '.join(METRICS)}")
   protocol, shard = protocol_of(), parse_shard(values.shard)
+  asked = [values.workdir, values.prompts, values.num_generated]
+  if any(asked) and not all(asked):
+    raise ValueError(
+      "--workdir, --prompts and --num_generated go together: a model, a text file or ucf101, and how many videos are made"
+    )
   compared = [name for name in values.metrics if name in OF_TWO_SETS]
   alone = shard is not None or values.save_moments is not None
   if (bool(compared) and not alone) != (values.reference is not None):
@@ -47,6 +53,8 @@ def main():
   seen = [name for name in values.metrics if name in OF_CLIP]
   if bool(seen) != (values.clip is not None):
     raise ValueError(f"--clip, a converted CLIP model, goes with --metrics={','.join(OF_CLIP)}")
+  if values.workdir:
+    generate(shard or (0, 1))
   # What is missing is said before features are computed.
   videos = videos_of("videos")
   stored = str(values.reference).endswith(".npz")
@@ -93,6 +101,30 @@ class Results:
       (out / "results.json").write_text(json.dumps(content, indent=2) + "\n")
       page.write(out, self.figures, self.made, self.reference, self.protocol)
       print(f"written to {out}")
+
+
+def generate(shard: tuple[int, int]):
+  """Makes the videos that --videos does not have yet."""
+  from lumiere.evaluation import generate as generation
+
+  values = flags.FLAGS
+  prompts = generation.prompts_of(values.prompts)
+  from lumiere import Cascade
+
+  cascade = Cascade.restore(values.workdir, values.ssr_workdir)
+  folder, seed = pathlib.Path(values.videos), values.sample_seed
+  made = generation.generate(
+    cascade,
+    prompts,
+    folder,
+    values.num_generated,
+    seed=seed,
+    batch_size=values.batch_size,
+    shard=shard,
+  )
+  print(
+    f"{made} videos made of prompts {generation.checksum_of(prompts)}, seed {seed}, in {folder}"
+  )
 
 
 def videos_of(flag: str):
@@ -206,6 +238,13 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
 if __name__ == "__main__":
   default = Protocol()
   flags.DEFINE_string("videos", None, "Folder of videos.")
+  flags.DEFINE_string(
+    "workdir", None, "Run or release of a base, to generate videos with; they go to --videos."
+  )
+  flags.DEFINE_string("ssr_workdir", None, "The same of super-resolution.")
+  flags.DEFINE_string("prompts", None, "With --workdir: a text file, one prompt a line, or ucf101.")
+  flags.DEFINE_integer("num_generated", None, "With --workdir: videos in all.", 1)
+  flags.DEFINE_integer("sample_seed", 0, "With --workdir: of all noise.", 0)
   flags.DEFINE_string("reference", None, "Folder of videos, or a file of --save_moments.")
   flags.DEFINE_list("metrics", ["fvd", "kvd"], f"{', '.join(METRICS)}.")
   flags.DEFINE_enum("preset", None, tuple(PRESETS), "A protocol; other flags change it.")

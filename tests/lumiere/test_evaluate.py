@@ -125,3 +125,24 @@ def test_clip_needs_no_reference_but_captions(evaluate, tmp_path, monkeypatch):
 )
 def test_bad_flags_are_one_line(evaluate, args, words):
   assert_one_line(evaluate(*args), words)
+
+
+def test_videos_are_generated_first(evaluate, tmp_path, runs):
+  prompts = tmp_path / "prompts.txt"
+  prompts.write_text("a red circle rests on black\n")
+  args = (
+    f"--workdir={runs['stunet']}",
+    f"--prompts={prompts}",
+    "--num_generated=4",
+    f"--reference={tmp_path / 'true'}",
+    "--metrics=kvd",
+    "--batch_size=4",
+  )
+  code, printed, _ = evaluate(*args, videos="generated")
+  assert code == 0 and "4 videos made of prompts" in printed and "4 against 8 videos" in printed
+  code, printed, _ = evaluate(*args, videos="generated")
+  assert code == 0 and "0 videos made" in printed
+  assert_one_line(
+    evaluate(f"--workdir={runs['stunet']}"), "--workdir, --prompts and --num_generated"
+  )
+  assert_one_line(evaluate("--num_generated=3"), "go together")

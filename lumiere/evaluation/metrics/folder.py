@@ -9,8 +9,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lumiere.data import frames
-from lumiere.data.video_folder.files import is_media, list_files
+from lumiere.data.video_folder.files import VIDEOS, list_files
 from lumiere.evaluation.metrics.protocol import Protocol
+
+# Pictures lie beside videos, such as the contact sheets of sample.py; those that may be animated count as videos.
+SUFFIXES = (*VIDEOS, ".webp")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,13 +50,17 @@ class Video:
 
 
 def videos_of(folder: pathlib.Path) -> list[Video]:
-  """All videos in a folder and below it, in the order of their names.
+  """All videos in a folder and below it, in the order of their names; pictures are none.
 
   Raises:
     FileNotFoundError: if there is no such folder.
     ValueError: if it holds no video.
   """
-  names = [name for name in list_files(folder).names if is_media(name)]
+  names = [
+    name
+    for name in list_files(folder).names
+    if pathlib.PurePosixPath(name).suffix.lower() in SUFFIXES
+  ]
   if not names:
     raise ValueError(f"{folder} holds no video")
   return [Video(folder / name, name) for name in names]
