@@ -24,6 +24,7 @@ FREE, WARNED, REFUSED = "free", "warned", "refused"
 
 _CLIPS = (WARNED, "it goes on with other clips")
 _FREE = (FREE, "")
+_RATE = (WARNED, "see `learning_rate_changes`")
 _LEVELS = (WARNED, "it goes on with other noise levels")
 _NETWORK = (REFUSED, "the saved weights are those of another network")
 _ROUNDING = (WARNED, "rounding differs")
@@ -41,11 +42,14 @@ CHANGES = {
   "super_resolution": _TASK,
   "super_resolution.crop": _CLIPS,
   "optimizer": _STATE,
+  "optimizer.learning_rate": _RATE,
+  "optimizer.warmup_steps": _RATE,
+  "optimizer.decay": _RATE,
   "data": _FREE,
   "data.num_frames": _CLIPS,
   "data.resolution": _CLIPS,
   "data.fps": _CLIPS,
-  "train.num_steps": (WARNED, "see `learning_rate_changes`"),
+  "train.num_steps": _RATE,
   "train.batch_size": (WARNED, "a step is of another number of examples"),
   "train.num_microbatches": (WARNED, "the noise within a step differs"),
   "train.frozen_dtype": _ROUNDING,
@@ -85,8 +89,8 @@ def checked(experiment: Experiment, record: Record, workdir) -> Experiment:
     experiment = dataclasses.replace(experiment, **started)
   for field, now, before in differences(experiment, record.experiment):
     verdict, why = verdict_on(field)
-    if field == "train.num_steps":
-      why = learning_rate_changes(experiment, before, record.step)
+    if (verdict, why) == _RATE:
+      why = learning_rate_changes(experiment, record.experiment, record.step)
     what = f"config.{field}={now!r} differs from the run in {workdir}, {before!r}"
     if verdict == REFUSED:
       raise ValueError(f"{what}: {why}; choose another workdir or the same config")
@@ -100,15 +104,15 @@ def verdict_on(field: str) -> tuple[str, str]:
   return CHANGES[field] if field in CHANGES else CHANGES[field.partition(".")[0]]
 
 
-def learning_rate_changes(experiment: Experiment, num_steps: int, step: int) -> str:
-  """What another number of steps than `num_steps` does to the learning rate at `step`; empty if nothing."""
+def learning_rate_changes(experiment: Experiment, recorded: Experiment, step: int) -> str:
+  """What another schedule than the recorded one does to the learning rate at `step`; empty if nothing."""
   before, now = (
-    float(learning_rate(experiment.optimizer, steps)(step))
-    for steps in (num_steps, experiment.train.num_steps)
+    float(learning_rate(each.optimizer, each.train.num_steps)(step))
+    for each in (recorded, experiment)
   )
   if before == now:
     return ""
-  return f"the learning rate {'rises again' if now > before else 'falls'} at step {step}, from {before:.3g} to {now:.3g}"
+  return f"the learning rate {'rises' if now > before else 'falls'} at step {step}, from {before:.3g} to {now:.3g}"
 
 
 def differences(now: Any, before: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
