@@ -14,7 +14,6 @@ clip (`layout.py`).
 
 import dataclasses
 import functools
-from typing import Literal
 
 import einops
 import jax.numpy as jnp
@@ -46,7 +45,7 @@ class TemporalConfig:
 
   factors: tuple[int, ...]
   attention_depth: int = 1
-  attention_over: Literal["place", "clip"] = "place"
+  attention_over: str = "place"
   feed_forward: int = 0
   head_dim: int = 64
   conditioned: bool = False

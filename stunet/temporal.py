@@ -20,8 +20,6 @@ of all frames, which at the coarsest level are few: a thing that moves does not 
 network's own blocks do: the embedding scales and shifts the second norm, and text keys precede the frames' keys.
 """
 
-from typing import Literal
-
 import einops
 import jax.numpy as jnp
 from flax import nnx
@@ -137,7 +135,7 @@ class TemporalAttention(nnx.Module):
     channels: int,
     text_dim: int,
     *,
-    over: Literal["place", "clip"],
+    over: str,
     head_dim: int,
     groups: int,
     dtype,
@@ -239,7 +237,7 @@ class AttentionInflation(nnx.Module):
     text_dim: int,
     depth: int,
     *,
-    over: Literal["place", "clip"],
+    over: str,
     feed_forward: int,
     head_dim: int,
     groups: int,

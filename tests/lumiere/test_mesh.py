@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -20,7 +21,7 @@ from lumiere.training.stages import Stage
 from lumiere.training.step import make_train_step
 from stunet import layout
 from tests.lumiere.experiments import micro, micro_config
-from tests.stunet.networks import random_weights
+from tests.stunet.networks import inputs, random_weights, video_unet
 
 FSDP = MeshConfig(fsdp=8)
 FRAMES = MeshConfig(frames=4)
@@ -94,6 +95,20 @@ def assert_close(ours, theirs, tolerance=1e-5):
 def test_a_step_on_every_mesh_is_that_of_one_device(config):
   """4 -> 2 frames: over four devices the coarser level does not divide, and is computed whole; over two it does."""
   assert_close(one_step(config)[:2], one_step(None)[:2])
+
+
+def test_attention_over_the_clip_is_that_of_one_device():
+  """Of 8 frames 4 are left at the level that attends, one on each of four devices: keys come from all of them."""
+  video = video_unet(2, attention_over="clip", feed_forward=2, conditioned=True, seed=3)
+  rebuild, params, frozen = weights.split(video)
+  x, *rest = inputs(2, 8, 8, 8)
+  loss = lambda params, x: jnp.mean(jnp.square(rebuild(params, frozen)(x, *rest)))
+  found = []
+  for config, devices in ((FRAMES, None), (MeshConfig(), jax.devices()[:1])):
+    with jax.set_mesh(meshes.make_mesh(config, devices)):
+      value, grads = jax.jit(jax.value_and_grad(loss))(params, x)
+      found.append((float(value), jax.tree.map(lambda p, g: np.asarray(p - g), params, grads)))
+  assert_close(*found)
 
 
 def test_a_batch_in_parts_is_the_mean_of_its_parts():

@@ -36,17 +36,17 @@ def unchanged(moved) -> list[str]:
 
 
 @pytest.mark.parametrize(
-  "factors,depth,conditioned,flax_defaults",
+  "factors,temporal,flax_defaults",
   [
-    ((2, 2), 2, True, "today"),
-    ((2,), 1, False, "announced"),
-    ((1,), 0, False, "today"),
+    ((2, 2), dict(attention_depth=2, conditioned=True), "today"),
+    ((2,), dict(attention_over="clip", feed_forward=2), "announced"),
+    ((1,), dict(attention_depth=0), "today"),
   ],
   indirect=["flax_defaults"],
 )
-def test_every_nth_frame_is_the_image_networks(factors, depth, conditioned, flax_defaults):
+def test_every_nth_frame_is_the_image_networks(factors, temporal, flax_defaults):
   x, *rest = inputs(2, 8, 8, 8)
-  video = video_unet(*factors, attention_depth=depth, conditioned=conditioned)
+  video = video_unet(*factors, **temporal)
   output, expected = run(video, x, *rest), image_by_image(len(factors) + 1, x, *rest)
   n = video.temporal.total_factor
   np.testing.assert_allclose(output[:, ::n], expected[:, ::n], atol=5e-5)
@@ -93,7 +93,7 @@ def test_repeated_frames_stay_repeated_at_the_start():
 
 @pytest.mark.usefixtures("flax_defaults")
 def test_only_temporal_leaves_are_parameters_and_all_of_them_get_gradients():
-  video = video_unet(2, conditioned=True, seed=3)
+  video = video_unet(2, conditioned=True, attention_over="clip", feed_forward=2, seed=3)
   kinds = {path[0]: type(leaf) for path, leaf in nnx.to_flat_state(nnx.state(video))}
   assert kinds.pop("image") is Frozen
   assert set(kinds.values()) == {nnx.Param}
@@ -142,6 +142,8 @@ def test_wrong_number_of_frames_names_the_numbers_that_work():
     (dict(factors=(3,)), "factors"),
     (dict(factors=(2,), attention_depth=-1), "attention_depth"),
     (dict(factors=(2,), head_dim=0), "head_dim"),
+    (dict(factors=(2,), attention_over="frame"), "attention_over"),
+    (dict(factors=(2,), feed_forward=-1), "feed_forward"),
     (dict(factors=(2, 2)), "factors"),
   ],
 )

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from lumiere import weights
-from stunet.temporal import ConvInflation, TemporalAttention, TemporalDown, TemporalUp
+from stunet.temporal import (
+  ConvInflation,
+  TemporalAttention,
+  TemporalDown,
+  TemporalUp,
+  clip_positions,
+)
 from tests.stunet.networks import built, inputs, run, video_unet
 
 
@@ -32,6 +38,13 @@ def band(num_frames: int, reach: int) -> np.ndarray:
 KINDS = dict(dtype=jnp.float32)
 
 
+def attention(over: str, groups: int = 4) -> TemporalAttention:
+  make = lambda: TemporalAttention(
+    8, 0, over=over, head_dim=4, groups=groups, rngs=weights.Seeds(0), **KINDS
+  )
+  return built(make, seed=1)
+
+
 def features(*shape: int):
   return jax.random.normal(jax.random.key(0), (1, *shape, 8))
 
@@ -44,8 +57,7 @@ def test_convolution_inflation_reaches_one_frame_each_way():
 
 
 def test_attention_reaches_every_frame_of_its_place():
-  make = lambda: TemporalAttention(8, 0, head_dim=4, groups=8, rngs=weights.Seeds(0), **KINDS)
-  block = built(make, seed=1)
+  block = attention("place", groups=8)
   x = features(6, 4, 4)
   assert influence(block, x).all()
   # Other places matter through a frame's norm alone, and not at all to a frame that is only attended to elsewhere:
@@ -55,11 +67,34 @@ def test_attention_reaches_every_frame_of_its_place():
 
 
 def test_attention_tells_frames_apart_by_position():
-  block = built(
-    lambda: TemporalAttention(8, 0, head_dim=4, groups=4, rngs=weights.Seeds(0), **KINDS), seed=1
-  )
+  block = attention("place")
   x = features(6, 4, 4)
   assert float(jnp.abs(run(block, x[:, ::-1])[:, ::-1] - run(block, x)).max()) > 1e-3
+
+
+def test_attention_over_the_clip_reaches_every_place_of_every_frame():
+  """A change that leaves mean and variance of its frame as they are, to first order, is seen at other places."""
+  x = features(4, 3, 3)
+  changed = jnp.cross(
+    jnp.ones(3), x[0, 0, 0, :, 2]
+  )  # orthogonal to a constant and to the values themselves
+  change = jnp.zeros_like(x).at[0, 0, 0, :, 2].set(changed)
+  for over, reached in (("clip", True), ("place", False)):
+    block = attention(over, groups=8)
+    rebuild, params, frozen = weights.split(block)
+    jvp = jax.jit(lambda p, f, r=rebuild: jax.jvp(lambda x: r(p, f)(x), (x,), (change,))[1])
+    moved = jnp.abs(jvp(params, frozen))[0, 3, 1, 1]
+    assert bool((moved > 1e-6).all()) == reached
+
+
+def test_attention_over_the_clip_tells_frames_rows_and_columns_apart():
+  block, x = attention("clip"), features(4, 4, 4)
+  for axis in (1, 2, 3):
+    flipped = jnp.flip(run(block, jnp.flip(x, axis)), axis)
+    assert float(jnp.abs(flipped - run(block, x)).max()) > 1e-3
+  positions = clip_positions(2, 3, 4, 14)
+  assert positions.shape == (2, 3, 4, 14) and not positions[..., 12:].any()
+  np.testing.assert_array_equal(positions[0, :, :, :4], positions[:1, :1, :1, :4].repeat(3, 1).repeat(4, 2)[0])  # fmt: skip
 
 
 def test_down_centres_on_even_frames_and_up_on_their_pairs():
