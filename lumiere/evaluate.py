@@ -1,4 +1,4 @@
-"""FVD, KVD, CLIPSIM and frame consistency of a folder of videos, whatever made them.
+"""FVD, KVD, Inception Score, CLIPSIM and frame consistency of a folder of videos, whatever made them.
 
 python -m lumiere.evaluate --videos=out --reference=ucf101/train --metrics=fvd,kvd --fps=25 --out=results
 python -m lumiere.evaluate --videos=out --reference=ucf101.npz --preset=ucf101_zero_shot        (a file of --save_moments)
@@ -19,6 +19,7 @@ from typing import Any
 from absl import flags
 
 from lumiere import cli, packaged
+from lumiere.evaluation.metrics import resizing
 from lumiere.evaluation.metrics.protocol import FRAMES, Protocol
 
 # VideoPoet's appendix A.5.5, the fullest text of these protocols. What is compared, and the prompts, are the user's part.
@@ -26,8 +27,8 @@ PRESETS = {
   "ucf101_zero_shot": Protocol(fps=25.0, size=256, num_videos=10_000),
   "msrvtt": Protocol(fps=30.0, size=256, num_videos=2048, repeats=20),
 }
-OF_TWO_SETS, OF_CLIP = ("fvd", "kvd"), ("clipsim", "consistency")
-METRICS = OF_TWO_SETS + OF_CLIP
+OF_TWO_SETS, OF_CLIP, OF_C3D = ("fvd", "kvd"), ("clipsim", "consistency"), ("is",)
+METRICS = OF_TWO_SETS + OF_CLIP + OF_C3D
 FIELDS = {field.name: field for field in dataclasses.fields(Protocol)}
 
 
@@ -55,6 +56,11 @@ def main():
     raise ValueError(f"--clip, a converted CLIP model, goes with --metrics={','.join(OF_CLIP)}")
   if values.workdir:
     generate(shard or (0, 1))
+  scored = [name for name in values.metrics if name in OF_C3D]
+  if bool(scored) != (values.c3d is not None) or (values.c3d is None) != (values.c3d_mean is None):
+    raise ValueError(
+      "--c3d and --c3d_mean, files of weights and of the mean clip, go with --metrics=is"
+    )
   # What is missing is said before features are computed.
   videos = videos_of("videos")
   stored = str(values.reference).endswith(".npz")
@@ -65,6 +71,8 @@ def main():
     compare_sets(results, compared, videos, references, shard)
   if seen and not values.save_moments:
     compare_captions(results, seen, videos, captions, shard)
+  if scored and not values.save_moments:
+    score(results, videos, shard)
   results.show()
 
 
@@ -218,6 +226,24 @@ def compare_captions(results: Results, metrics, videos, captions: dict[str, str]
     results.made, results.reference = made, made.rows.mean(axis=0, keepdims=True)
 
 
+def score(results: Results, videos, shard):
+  """The Inception Score."""
+  from lumiere.evaluation.metrics import c3d
+  from lumiere.evaluation.metrics.compare import Figure
+
+  backbone, protocol = c3d.load_backbone(flags.FLAGS.c3d, flags.FLAGS.c3d_mean), results.protocol
+  if protocol.num_frames != c3d.C3DConfig().num_frames:
+    raise ValueError(f"num_frames={protocol.num_frames}: the Inception Score is of 16 frames")
+  made = features_of(videos, backbone, protocol, shard)
+  if shard:
+    return
+  mean, spread = c3d.inception_score(made.rows)
+  text = protocol.text("is", backbone.title, (len(made.rows), 0))
+  results.figures.append(Figure("is", mean, spread, text))
+  if results.made is None:
+    results.made, results.reference = made, made.rows.mean(axis=0, keepdims=True)
+
+
 def protocol_of() -> Protocol:
   """The preset, or the defaults, with what flags say."""
   preset = PRESETS.get(flags.FLAGS.preset, Protocol())
@@ -258,7 +284,7 @@ if __name__ == "__main__":
   flags.DEFINE_enum(
     "resize",
     default.resize,
-    ("tf1", "half_pixel", "antialiased"),
+    resizing.KINDS,
     "From there to I3D's 224 pixels.",
   )
   flags.DEFINE_enum("divisor", default.divisor, ("n-1", "n"), "Of the covariance.")
@@ -267,6 +293,8 @@ if __name__ == "__main__":
   flags.DEFINE_integer("seed", default.seed, "Of the draws.", 0)
   flags.DEFINE_string("i3d", None, "File of I3D's weights; default: where lumiere.fetch puts it.")
   flags.DEFINE_string("clip", None, "Folder of a converted CLIP model.")
+  flags.DEFINE_string("c3d", None, "File of C3D's weights, .npz with the names of TGAN's code.")
+  flags.DEFINE_string("c3d_mean", None, "File of the mean clip of its training, .npz.")
   flags.DEFINE_string("cache", None, "Folder of features; default: in the cache folder.")
   flags.DEFINE_integer("batch_size", 8, "Videos at a time, over all devices.", 1)
   flags.DEFINE_string("shard", None, "i/n: only compute the features of every n-th video.")

@@ -114,12 +114,14 @@ def test_clip_needs_no_reference_but_captions(evaluate, tmp_path, monkeypatch):
     (["--shard=3/3"], "--shard=3/3 must be i/n"),
     (
       ["--reference=nowhere", "--metrics=fid"],
-      "--metrics=fid: metrics are fvd, kvd, clipsim, consistency",
+      "--metrics=fid: metrics are fvd, kvd, clipsim, consistency, is",
     ),
     (["--reference=nowhere", "--repeats=3"], "repeats=3 needs num_videos"),
     (["--reference=x.npz", "--save_moments=y.npz"], "--reference"),
     (["--metrics=clipsim"], "--clip, a converted CLIP model, goes with"),
     (["--reference=x.npz", "--metrics=clipsim", "--clip=x"], "--reference"),
+    (["--metrics=is", "--c3d=x.npz"], "--c3d and --c3d_mean"),
+    (["--metrics=is", "--c3d=x.npz", "--c3d_mean=x.npz"], "x.npz cannot be read as .npz"),
     (["--reference=x.npz"], "x.npz cannot be read as the moments"),
   ],
 )

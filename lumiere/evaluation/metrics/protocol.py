@@ -76,7 +76,9 @@ class Protocol:
     """
     rate = f"{self.fps:g} fps" if self.fps else "own fps"
     size = f"{self.size} pixels" if self.size else "own size"
-    resize = self.resize if metric in ("fvd", "kvd") else "cubic antialiased"
+    resize = {"fvd": self.resize, "kvd": self.resize, "is": "aligned"}.get(
+      metric, "cubic antialiased"
+    )
     parts = [
       metric,
       backbone,
@@ -86,6 +88,8 @@ class Protocol:
     ]
     if metric == "fvd":
       parts.append(f"covariance / ({self.divisor})")
+    if metric == "is":
+      parts.append("10 parts")
     if self.num_videos and counts[1]:
       parts.append(f"{self.repeats} draws of {self.num_videos}, seed {self.seed}")
     return "; ".join(parts)

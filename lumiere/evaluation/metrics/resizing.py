@@ -1,6 +1,7 @@
-"""Bilinear resizing in the three ways that metrics of videos use; they differ, and so do the figures.
+"""Bilinear resizing in the four ways that metrics of videos use; they differ, and so do the figures.
 
 tf1           source = target * scale, without half a pixel of shift: TensorFlow 1, in which FVD was defined
+aligned       source = target * (before - 1) / (after - 1): corners stay corners, as in C3D's code
 half_pixel    source = (target + 1/2) * scale - 1/2: TensorFlow 2, PyTorch
 antialiased   as half_pixel, averaged over what a target pixel covers: PIL, torchvision for pictures
 """
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-KINDS = ("tf1", "half_pixel", "antialiased")
+KINDS = ("tf1", "aligned", "half_pixel", "antialiased")
 
 
 def resize(
@@ -26,9 +27,9 @@ def resize(
   """
   if frames.shape[-3:-1] == (height, width):
     return frames
-  if kind == "tf1":
-    rows = jnp.asarray(_tf1_weights(frames.shape[-3], height))
-    columns = jnp.asarray(_tf1_weights(frames.shape[-2], width))
+  if kind in ("tf1", "aligned"):
+    rows = jnp.asarray(_weights(frames.shape[-3], height, kind))
+    columns = jnp.asarray(_weights(frames.shape[-2], width, kind))
     return jnp.einsum(
       "yh,...hwc,xw->...yxc", rows, frames, columns, precision=jax.lax.Precision.HIGHEST
     )
@@ -38,9 +39,10 @@ def resize(
   )
 
 
-def _tf1_weights(before: int, after: int) -> Float[np.ndarray, "after before"]:
+def _weights(before: int, after: int, kind: str) -> Float[np.ndarray, "after before"]:
   """Share of source pixel j in target pixel i."""
-  source = np.arange(after) * (before / after)
+  scale = before / after if kind == "tf1" else (before - 1) / max(after - 1, 1)
+  source = np.minimum(np.arange(after) * scale, before - 1)
   low = np.floor(source).astype(int)
   high = np.minimum(low + 1, before - 1)
   weights = np.zeros((after, before), np.float32)

@@ -1,4 +1,4 @@
-"""The three ways of resizing, against closed forms and TensorFlow."""
+"""The ways of resizing, against closed forms and TensorFlow."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +15,8 @@ def line(values, width: int, kind: str) -> list[float]:
 def test_closed_forms():
   assert line([0, 1], 4, "tf1") == pytest.approx([0, 0.5, 1, 1])
   assert line([0, 1], 4, "half_pixel") == pytest.approx([0, 0.25, 0.75, 1])
+  assert line([0, 1], 4, "aligned") == pytest.approx([0, 1 / 3, 2 / 3, 1])
+  assert line([0, 1, 2, 3], 2, "aligned") == pytest.approx([0, 3])
   assert line([0, 1, 2, 3], 2, "tf1") == pytest.approx([0, 2])
   assert line([0, 1, 2, 3], 2, "half_pixel") == pytest.approx([0.5, 2.5])
   # A triangle of twice the width, cut off at the edges: weights 3, 3, 1 of 7.
