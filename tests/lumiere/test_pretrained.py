@@ -14,7 +14,7 @@ FOLDERS = {
   pretrained.SSR: "ssr",
   **{pretrained.STYLES / name: "t2i" for name in pretrained.styles()},
 }
-MOST = 16 * 10**6  # bytes, all together
+MOST = 16 * 2**20  # bytes, all together
 
 
 def test_they_take_little_room_and_say_what_they_are():
