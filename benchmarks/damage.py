@@ -1,6 +1,7 @@
 """FVD and KVD of videos that were damaged in known ways, against others that were not: the figures should order the damage.
 
-python -m lumiere.fetch --what=i3d && python -m lumiere.fetch --what=footage
+python -m lumiere.fetch --what=i3d
+python -m lumiere.fetch --what=footage
 python benchmarks/damage.py --source=footage --num_clips=48
 python benchmarks/damage.py --source=moving_shapes --num_clips=420        (more than 400, so that FVD is there too; hours on a CPU)
 

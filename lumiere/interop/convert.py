@@ -27,7 +27,16 @@ from lumiere.experiment import (
   TextConfig,
   TrainConfig,
 )
-from lumiere.interop import architectures, folders, mapping, names, tensors, text, tokenizer
+from lumiere.interop import (
+  architectures,
+  folders,
+  mapping,
+  names,
+  tensors,
+  text,
+  text_architectures,
+  tokenizer,
+)
 from lumiere.model import abstract_model
 from lumiere.text import clip, glide
 from stunet.image_unet import ImageUNetConfig
@@ -203,7 +212,7 @@ def _convert_t5(
 ) -> mapping.Fit:
   """A T5 encoder with its tokenizer."""
   with files.about(folder / "config.json"):
-    encoder = architectures.from_transformers_t5(config)
+    encoder = text_architectures.from_transformers_t5(config)
   pieces = tokenizer.read_pieces(folder, encoder)
   path = folders.find_weights(folder, variant)
   _say(folder, f"a T5 encoder of {encoder.num_layers} layers, {encoder.d_model} wide", path)
@@ -223,7 +232,7 @@ def _convert_clip(
 ) -> mapping.Fit:
   """A CLIP model, or its text transformer alone, with its tokenizer: beside it, or in the folder `tokenizer` of a pipeline."""
   with files.about(folder / "config.json"):
-    encoder = architectures.from_transformers_clip(config)
+    encoder = text_architectures.from_transformers_clip(config)
   places = [folder, folder.parent / folder.name.replace("text_encoder", "tokenizer"), folder.parent / "tokenizer"]  # fmt: skip
   found = next((p for p in places if all((p / name).is_file() for name in clip.FILES)), None)
   if found is None:
