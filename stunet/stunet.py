@@ -171,14 +171,10 @@ class STUNet(nnx.Module):
     for level, factor in enumerate((1, *self.temporal.factors)):
       num_frames //= factor
       places = (height >> level) * (width >> level)
-      swaps = (
-        level == last and self.temporal.attention_depth and self.temporal.attention_over == "place"
-      )
-      axes.append(
-        layout.FRAMES
-        if devices > 1 and num_frames % devices == 0 and (not swaps or places % devices == 0)
-        else None
-      )
+      over_places = self.temporal.attention_depth and self.temporal.attention_over == "place"
+      swapped = places if level == last and over_places else 0  # for frames, in attention
+      divides = num_frames % devices == 0 and swapped % devices == 0
+      axes.append(layout.FRAMES if devices > 1 and divides else None)
     return axes
 
   def _forward(self, axes, x, timesteps, text, mask, augmentation_timesteps):

@@ -41,10 +41,10 @@ def compare(
   protocol: Protocol,
   backbone: str,
 ) -> Figure:
-  """ "fvd" or "kvd".
+  """Computes FVD or KVD.
 
   Args:
-    metric: which.
+    metric: "fvd" or "kvd".
     first: features of the videos in question.
     second: features of the reference; for "fvd" its moments will do.
     protocol: how many are drawn, how often.
