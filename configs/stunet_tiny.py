@@ -18,4 +18,5 @@ def get_config() -> ConfigDict:
   config.optimizer = common.tiny_optimizer(2e-3)
   config.train.update(num_steps=500, batch_size=8, checkpoint_every=250)
   config.sampling.guidance_scale = 4.0
+  config.evaluation = dict(every=0, metrics=("kvd",), num_videos=64, i3d="")
   return config

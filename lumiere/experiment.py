@@ -18,10 +18,12 @@ from diffusion.samplers import make_sampler
 from diffusion.schedule import make_schedule
 from diffusion.thresholding import make_threshold
 from lumiere.averages import LONGEST, SHORTEST
+from lumiere.evaluation.config import EvaluationConfig
 from lumiere.fields import at_least, between, from_mapping, named, one_of
 from lumiere.masks import CHANNELS, MaskConfig
 from lumiere.text.t5 import T5Config
 from lumiere.text.tokenize import VOCAB_SIZE, ByteTokenizer, check_words
+from lumiere.training.optimizers import OptimizerConfig
 from ssr.ssr_unet import check_channels
 from stunet.image_unet import MAX_BLOCKS, ImageUNetConfig
 from stunet.stunet import TemporalConfig, check_fits, check_num_frames
@@ -230,39 +232,6 @@ class SamplingConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-  """Optax settings.
-
-  Attributes:
-    name: "adam", "adafactor", or "muon" for kernels and Adam for all other weights.
-    learning_rate: peak learning rate.
-    warmup_steps: steps of linear warm-up.
-    decay: "constant", or "cosine" down to zero at the last step.
-    clip_norm: gradients are scaled down to this global norm; 0 is no clipping.
-    b1: Adam's decay rate of the first moment.
-    b2: Adam's decay rate of the second moment.
-    weight_decay: decoupled weight decay.
-  """
-
-  name: str = "adam"
-  learning_rate: float = 1e-4
-  warmup_steps: int = 10_000
-  decay: str = "constant"
-  clip_norm: float = 1.0
-  b1: float = 0.9
-  b2: float = 0.999
-  weight_decay: float = 0.0
-
-  def __post_init__(self):
-    one_of("optimizer.name", self.name, ("adam", "adafactor", "muon"))
-    one_of("optimizer.decay", self.decay, ("constant", "cosine"))
-    for field in ("learning_rate", "warmup_steps", "clip_norm", "weight_decay"):
-      at_least(f"optimizer.{field}", getattr(self, field), 0)
-    for field in ("b1", "b2"):
-      between(f"optimizer.{field}", getattr(self, field), 0, 1)
-
-
-@dataclasses.dataclass(frozen=True)
 class MeshConfig:
   """How the devices share the work; the remaining factor of their number is data parallelism.
 
@@ -354,6 +323,7 @@ class Experiment:
     temporal: what inflation adds; required in the video stages, absent in the image stages.
     masks: masks of the pixels that a conditional stunet is given, with temporal.condition_channels=4; None for other networks.
     super_resolution: required in the ssr stages, absent in the others.
+    evaluation: FVD or KVD against held-out clips, for stunet.
     init_from: workdir whose weights training starts from; the video stages take their frozen image network from it.
     seed: of weights, noise and data order.
     dtype: of the network's computation: "float32", "bfloat16" or "auto" (bfloat16 on accelerators).
@@ -371,6 +341,7 @@ class Experiment:
   temporal: TemporalConfig | None = None
   masks: MaskConfig | None = None
   super_resolution: SuperResolutionConfig | None = None
+  evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
   init_from: str = ""
   seed: int = 0
   dtype: str = "auto"
@@ -392,6 +363,10 @@ class Experiment:
       raise ValueError(
         f"config.masks and temporal.condition_channels={channels} must be given together, for stage='stunet' and as "
         f"{CHANNELS}, or not at all"
+      )
+    if self.evaluation.every and self.stage != "stunet":
+      raise ValueError(
+        f"config.evaluation.every={self.evaluation.every} must be 0 for stage={self.stage!r}: videos of a 'stunet' are evaluated"
       )
     if (self.text is not None) != (self.model.text_dim > 0):
       raise ValueError(

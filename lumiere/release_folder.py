@@ -31,7 +31,13 @@ from lumiere.weights import Weights
 WEIGHTS, CONFIG, CARD = "weights.safetensors", "config.json", "README.md"
 PARTS = ("params", "frozen")
 # Fields that name places on the disk of whoever trained; their last part is enough for others.
-PATHS = (("init_from",), ("data", "data_dir"), ("data", "folder"), ("data", "embeddings"))
+PATHS = (
+  ("init_from",),
+  ("data", "data_dir"),
+  ("data", "folder"),
+  ("data", "embeddings"),
+  ("evaluation", "i3d"),
+)
 
 
 def is_release(folder: epath.PathLike) -> bool:

@@ -25,6 +25,7 @@ from lumiere.experiment import Experiment
 from lumiere.sampling.generator import Generator
 from lumiere.state import TrainState
 from lumiere.training import flops, metrics, provenance, resume, samples, start
+from lumiere.training.evaluation import Evaluator
 from lumiere.training.log import say
 from lumiere.training.stages import Stage
 from lumiere.training.step import make_eval_step, make_train_step
@@ -76,6 +77,7 @@ def _train_in(experiment: Experiment, workdir: epath.Path, show: Show):
     if experiment.train.eval_every or experiment.train.sample_every:
       # That it is missing is said now, not hours later.
       sources.make_source(experiment.data, "validation")
+    evaluator = Evaluator(experiment) if experiment.evaluation.every else None
     if record is None:
       made_from = provenance.of_new_run(experiment, warm_start)
     else:
@@ -86,7 +88,7 @@ def _train_in(experiment: Experiment, workdir: epath.Path, show: Show):
       else:
         run = start.go_on(stage, manager, mesh, batches)
       start.announce(run, workdir, made_from)
-      _steps(run, manager, batches, mesh, made_from, step_flops, show)
+      _steps(run, manager, batches, mesh, made_from, step_flops, show, evaluator)
 
 
 def _steps(
@@ -97,6 +99,7 @@ def _steps(
   made_from: provenance.Provenance,
   step_flops: float,
   show: Show,
+  evaluator: Evaluator | None,
 ):
   stage, state, frozen, workdir = run.stage, run.state, run.frozen, manager.workdir
   experiment, config = stage.experiment, stage.experiment.train
@@ -160,6 +163,9 @@ def _steps(
         with report.timed("sample"), throughput.outside():
           generator = Generator(experiment, step, run.rebuild, state.ema, frozen)
           show(stage, generator, workdir, writer)
+      if is_due(experiment.evaluation.every, step, last) and not stops:
+        with report.timed("evaluation"), throughput.outside():
+          evaluator.report(Generator(experiment, step, run.rebuild, state.ema, frozen), writer)
       if ends or step % config.checkpoint_every == 0:
         losses.check_all()
         with report.timed("checkpoint"), throughput.outside():

@@ -65,6 +65,7 @@ CHANGES = {
   "train.checkpoint_every": _FREE,
   "train.max_checkpoints": _FREE,
   "train.profile_steps": _FREE,
+  "evaluation": _FREE,
   "sampling": _FREE,
   "mesh": _FREE,
   "init_from": (WARNED, "it is not read: the run goes on from its workdir"),

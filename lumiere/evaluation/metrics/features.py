@@ -71,7 +71,7 @@ def compute(
   def make():
     if waiting:
       clips = np.stack([clip for _, clip in waiting])
-      rows = _on_all_devices(backbone, clips, batch_size, protocol.resize)
+      rows = rows_of(backbone, clips, batch_size, protocol.resize)
       kept.add([checksum for checksum, _ in waiting], rows)
       waiting.clear()
 
@@ -101,7 +101,7 @@ def compute(
   )
 
 
-def _on_all_devices(backbone: Backbone, clips, batch_size: int, kind: str):
+def rows_of(backbone: Backbone, clips, batch_size: int, kind: str):
   """Rows of a batch that is filled up to one size, so that it is compiled once, and split over the devices."""
   devices = jax.local_devices()
   size = -(-max(batch_size, len(clips)) // len(devices)) * len(devices)
