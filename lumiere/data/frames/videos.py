@@ -80,22 +80,24 @@ def read_video(
   path: epath.PathLike,
   fps: float | int,
   fit: Callable[[UInt8[np.ndarray, "_h _w 3"]], UInt8[np.ndarray, "_h2 _w2 3"]] | None = None,
+  *,
+  strict: bool = False,
 ) -> UInt8[np.ndarray, "t h w 3"]:
   """A video file, an animation or a picture at another frame rate: frame i is what a player shows at time i / fps.
 
-  Frames are upright, of square pixels, and over black where they are transparent. If part of the file is lost, a warning
-  says so and the rest is returned.
+  Frames are upright, of square pixels, and over black where they are transparent.
 
   Args:
     path: the file.
     fps: frames per second of the result.
     fit: what to make of each frame as it comes; only its results are kept, and all must have one size. Without it frames
       keep their size; those of another size than the first are cropped and resized to it.
+    strict: if part of the file is lost, a warning says so and the rest is returned; if `strict`, that is an error.
 
   Raises:
-    ValueError: if no frame can be read; says why.
+    ValueError: if no frame can be read, or if `strict` not all of them; says why.
   """
-  return np.stack(_read(path, fps, fit or _Alike(), "a video"))
+  return np.stack(_read(path, fps, fit or _Alike(), "a video", strict))
 
 
 def read_mask(
@@ -133,7 +135,9 @@ def first_frame(path: epath.PathLike) -> UInt8[np.ndarray, "h w 3"]:
     raise ValueError(f"{path} cannot be read as a video: {error}") from error
 
 
-def _read(path: epath.PathLike, fps: float | int, fit: Callable, what: str) -> list[Any]:
+def _read(
+  path: epath.PathLike, fps: float | int, fit: Callable, what: str, strict: bool = False
+) -> list[Any]:
   """What `fit` makes of the frame that is shown at i / fps, i = 0, 1, ..."""
   result = []
   try:
@@ -145,6 +149,8 @@ def _read(path: epath.PathLike, fps: float | int, fit: Callable, what: str) -> l
   except UnreadableError as error:
     raise ValueError(f"{path} cannot be read as {what}: {error}") from error
   except DamagedError as error:
+    if strict:
+      raise ValueError(f"{path} is damaged: {error}") from error
     logging.warning("%s is damaged (%s); the rest of it is used", path, error)
   return result
 

@@ -34,10 +34,10 @@ class Video:
       return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
   def clip(self, protocol: Protocol) -> UInt8[np.ndarray, "t h w 3"]:
-    """Its frames; raises ValueError, naming the file, if it cannot be read or is too short."""
+    """Its frames; raises ValueError, naming the file, if not all of it can be read or it is too short."""
     fit = lambda frame: _fitted(frame, protocol)
     if protocol.fps:
-      clip = frames.read_video(self.path, protocol.fps, fit)
+      clip = frames.read_video(self.path, protocol.fps, fit, strict=True)
     else:
       clip = np.stack(list(_own_frames(self.path, fit)))
     if len(clip) < protocol.num_frames:

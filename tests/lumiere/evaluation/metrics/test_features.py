@@ -94,6 +94,13 @@ def test_videos_that_cannot_be_used_are_named(videos, backbone):
                      folder.videos_of(videos)[:1], backbone, Protocol(num_frames=9))  # fmt: skip
 
 
+@pytest.mark.parametrize("fps", [0.0, 4.0])
+def test_a_damaged_video_is_left_out_at_any_rate(fps):
+  video = folder.Video(media.CASES / "truncated_tail.mp4", "truncated_tail.mp4")
+  with pytest.raises(ValueError, match="truncated_tail.mp4.*of 8.00 s"):
+    video.clip(Protocol(num_frames=3, fps=fps))
+
+
 def test_frames_and_sizes_are_those_of_the_protocol(tmp_path):
   clip = np.zeros((6, 4, 8, 3), np.uint8)
   clip[:, :, 2:6] = np.arange(6, dtype=np.uint8)[:, None, None, None] * 10
