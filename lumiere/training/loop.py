@@ -1,9 +1,9 @@
 """The training loop: config in, checkpoints and logs out. It knows no stage by name.
 
 How a run begins or goes on is in `lumiere.training.start`, what may change then in `lumiere.training.resume`.
-Order in a step: draw a batch, dispatch the step, look at the losses that are there by now, report, save, evaluate and sample.
-Nothing waits for the devices but what comes after the losses. A checkpoint is taken after its step's loss is known to be finite
-and before the next batch is drawn, so that the loader's place in it matches the step.
+Order in a step: draw a batch, dispatch the step, look at the losses that are there by now, report, save. Nothing waits
+for the devices but reports and checkpoints. A checkpoint is taken after its step's loss is known to be finite and before
+the next batch is drawn, so that the loader's place in it matches the step.
 """
 
 import collections
@@ -152,12 +152,7 @@ def _steps(
       if throughput is None:  # the first step is not counted: it compiles
         losses.check_all()
         throughput = Throughput(frames_per_step(experiment), step_flops)
-      # Before samples, which may take longer than what sends a signal waits.
-      if ends or step % config.checkpoint_every == 0:
-        losses.check_all()
-        with report.timed("checkpoint"), throughput.outside():
-          manager.save(step, state, batches, experiment, made_from)
-          leave_averages(workdir, step, state)
+      # What sends a signal does not wait long: nothing comes between it and the checkpoint.
       if is_due(config.eval_every, step, last) and not stops:
         with report.timed("eval"), throughput.outside():
           values = evaluate(experiment, eval_step, state.ema, frozen, mesh)
@@ -171,6 +166,11 @@ def _steps(
       if is_due(experiment.evaluation.every, step, last) and not stops:
         with report.timed("evaluation"), throughput.outside():
           evaluator.report(Generator(experiment, step, run.rebuild, state.ema, frozen), writer)
+      if ends or step % config.checkpoint_every == 0:
+        losses.check_all()
+        with report.timed("checkpoint"), throughput.outside():
+          manager.save(step, state, batches, experiment, made_from)
+          leave_averages(workdir, step, state)
       if stops:
         logging.warning(
           "Stopped by a signal after step %d; the same command goes on from there", step
