@@ -18,12 +18,11 @@ from diffusion.samplers import make_sampler
 from diffusion.schedule import make_schedule
 from diffusion.thresholding import make_threshold
 from lumiere.averages import LONGEST, SHORTEST
-from lumiere.evaluation.config import EvaluationConfig
 from lumiere.fields import at_least, between, from_mapping, named, one_of
 from lumiere.masks import CHANNELS, MaskConfig
+from lumiere.sections import EvaluationConfig, OptimizerConfig
 from lumiere.text.t5 import T5Config
 from lumiere.text.tokenize import VOCAB_SIZE, ByteTokenizer, check_words
-from lumiere.training.optimizers import OptimizerConfig
 from ssr.ssr_unet import check_channels
 from stunet.image_unet import MAX_BLOCKS, ImageUNetConfig
 from stunet.stunet import TemporalConfig, check_fits, check_num_frames

@@ -1,45 +1,10 @@
 """Optax from a config."""
 
-import dataclasses
-
 import jax
 import optax
 import optax.contrib
 
-from lumiere.fields import at_least, between, one_of
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-  """Optax settings.
-
-  Attributes:
-    name: "adam", "adafactor", or "muon" for kernels and Adam for all other weights.
-    learning_rate: peak learning rate.
-    warmup_steps: steps of linear warm-up.
-    decay: "constant", or "cosine" down to zero at the last step.
-    clip_norm: gradients are scaled down to this global norm; 0 is no clipping.
-    b1: Adam's decay rate of the first moment.
-    b2: Adam's decay rate of the second moment.
-    weight_decay: decoupled weight decay.
-  """
-
-  name: str = "adam"
-  learning_rate: float = 1e-4
-  warmup_steps: int = 10_000
-  decay: str = "constant"
-  clip_norm: float = 1.0
-  b1: float = 0.9
-  b2: float = 0.999
-  weight_decay: float = 0.0
-
-  def __post_init__(self):
-    one_of("optimizer.name", self.name, ("adam", "adafactor", "muon"))
-    one_of("optimizer.decay", self.decay, ("constant", "cosine"))
-    for field in ("learning_rate", "warmup_steps", "clip_norm", "weight_decay"):
-      at_least(f"optimizer.{field}", getattr(self, field), 0)
-    for field in ("b1", "b2"):
-      between(f"optimizer.{field}", getattr(self, field), 0, 1)
+from lumiere.sections import OptimizerConfig
 
 
 def learning_rate(config: OptimizerConfig, num_steps: int) -> optax.Schedule:

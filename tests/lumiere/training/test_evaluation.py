@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from lumiere.data import frames, sources
-from lumiere.evaluation.config import EvaluationConfig
 from lumiere.evaluation.metrics import compare, i3d_weights
 from lumiere.evaluation.metrics.backbone import Backbone
 from lumiere.evaluation.metrics.protocol import Protocol
 from lumiere.experiment import Experiment
+from lumiere.sections import EvaluationConfig
 from lumiere.training import loop
 from lumiere.training.evaluation import Evaluator
 from tests.lumiere.experiments import micro, micro_config

@@ -9,8 +9,9 @@ import optax
 import pytest
 
 from lumiere.experiment import Experiment
+from lumiere.sections import OptimizerConfig
 from lumiere.training import loop
-from lumiere.training.optimizers import OptimizerConfig, make_optimizer
+from lumiere.training.optimizers import make_optimizer
 from tests.lumiere.experiments import micro_config
 from tests.lumiere.training.test_loop import assert_same, saved
 
