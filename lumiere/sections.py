@@ -1,4 +1,4 @@
-"""Sections of an experiment that are not about its networks: the optimizer, and what is evaluated on the way."""
+"""Two sections of an experiment, kept apart from experiment.py: the optimizer, and what is evaluated while a base trains."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ from lumiere.fields import at_least, between, one_of
 
 EVALUATION_METRICS = ("fvd", "kvd")
 # Entries of I3D's logits: a Fréchet distance needs more videos.
-WIDTH = 400
+I3D_WIDTH = 400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,4 +65,6 @@ class EvaluationConfig:
       raise ValueError(f"evaluation.metrics is empty: give {' or '.join(EVALUATION_METRICS)}")
     for metric in self.metrics:
       one_of("evaluation.metrics", metric, EVALUATION_METRICS)
-    at_least("evaluation.num_videos", self.num_videos, WIDTH + 1 if "fvd" in self.metrics else 2)
+    at_least(
+      "evaluation.num_videos", self.num_videos, I3D_WIDTH + 1 if "fvd" in self.metrics else 2
+    )

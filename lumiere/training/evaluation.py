@@ -6,19 +6,20 @@ them: all frames, no other size.
 
 import dataclasses
 
+import jax
 import numpy as np
 from absl import logging
 from clu import metric_writers
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from lumiere import packaged, processes
-from lumiere.data import frames, loader, sources
+from lumiere.data import frames, sources
 from lumiere.evaluation.metrics import compare, features, i3d_weights
-from lumiere.evaluation.metrics.backbone import Backbone
 from lumiere.evaluation.metrics.protocol import Protocol
 from lumiere.experiment import Experiment
 from lumiere.sampling import cascade
 from lumiere.sampling.generator import Generator, SamplingError
+from lumiere.training import samples
 from lumiere.training.log import say
 
 
@@ -26,17 +27,23 @@ class Evaluator:
   """Evaluates a run, as its config says."""
 
   def __init__(self, experiment: Experiment):
-    """Raises ValueError if I3D's weights are not there, or if the held-out split has too few clips."""
-    config = experiment.evaluation
-    source = sources.make_source(experiment.data, "validation")
+    """Raises ValueError if I3D's weights are not there, the held-out split has too few clips, or clips are too short."""
+    config, data = experiment.evaluation, experiment.data
+    source = sources.make_source(data, "validation")
     if len(source) < config.num_videos:
       raise ValueError(
         f"config.evaluation.num_videos={config.num_videos}: the held-out split has {len(source)} clips"
       )
-    self._experiment, self._source, self._reference = experiment, source, None
-    self._protocol = Protocol(num_frames=experiment.data.num_frames, crop=False)
+    self._experiment, self._reference = experiment, None
+    self._protocol = Protocol(num_frames=data.num_frames, crop=False)
     path = config.i3d or packaged.cache_folder() / i3d_weights.NAME
-    self._backbone: Backbone = i3d_weights.load_backbone(path)
+    self._backbone = i3d_weights.load_backbone(path)
+    shape = (1, data.num_frames, data.resolution, data.resolution, 3)
+    compute = lambda clips: self._backbone.compute(clips, self._protocol.resize)
+    try:
+      jax.eval_shape(compute, jax.ShapeDtypeStruct(shape, np.float32))
+    except ValueError as error:
+      raise ValueError(f"config.evaluation.every={config.every} must be 0 here: {error}") from error
 
   def report(self, generator: Generator, writer: metric_writers.MetricWriter):
     """Samples in all processes; the first one compares, prints each figure with its protocol, and writes it.
@@ -80,21 +87,12 @@ class Evaluator:
 
   def _batches(self):
     """(index of its first clip, batch) of the held-out split, the same in every process."""
-    size = min(self._experiment.train.batch_size, self._experiment.evaluation.num_videos)
-    batches = loader.make_loader(
-      self._source,
-      batch_size=size,
-      seed=self._experiment.seed,
-      shuffle=False,
-      num_epochs=None,
-      transforms=sources.transforms(self._experiment),
-      process_index=0,
-      process_count=1,
-    )
-    starts = range(0, self._experiment.evaluation.num_videos, size)
-    return zip(starts, batches, strict=False)
+    count = self._experiment.evaluation.num_videos
+    size = min(self._experiment.train.batch_size, count)
+    batches = samples.held_out_batches(self._experiment, size)
+    return zip(range(0, count, size), batches, strict=False)
 
   def _rows(self, clips: Float[np.ndarray, "b t h w 3"]) -> Float[np.ndarray, "b d"]:
     """Features of clips in [-1, 1], rounded as files would have them."""
-    pictures: UInt8[np.ndarray, "b t h w 3"] = frames.to_uint8(np.asarray(clips))
+    pictures = frames.to_uint8(np.asarray(clips))
     return features.rows_of(self._backbone, pictures, len(pictures), self._protocol.resize)

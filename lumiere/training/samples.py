@@ -1,5 +1,7 @@
 """Samples during training: video files, and a contact sheet in the workdir and in TensorBoard."""
 
+from collections.abc import Iterator
+
 import einops
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ from etils import epath
 
 from lumiere import processes
 from lumiere.data import frames, loader, sources
+from lumiere.experiment import Experiment
 from lumiere.sampling import cascade
 from lumiere.sampling.generator import Generator, SamplingError
 from lumiere.training.stages import Stage
@@ -58,10 +61,18 @@ def write(
 
 def held_out(stage: Stage, count: int) -> dict[str, np.ndarray]:
   """The first examples of the validation split, as one batch."""
-  experiment = stage.experiment
-  source = sources.make_source(experiment.data, "validation")
-  options = dict(batch_size=count, seed=experiment.seed, shuffle=False)
+  return next(held_out_batches(stage.experiment, count))
+
+
+def held_out_batches(experiment: Experiment, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+  """The validation split in its own order, again and again; the same in every process."""
   batches = loader.make_loader(
-    source, **options, transforms=sources.transforms(experiment), process_index=0, process_count=1
+    sources.make_source(experiment.data, "validation"),
+    batch_size=batch_size,
+    seed=experiment.seed,
+    shuffle=False,
+    transforms=sources.transforms(experiment),
+    process_index=0,
+    process_count=1,
   )
-  return next(iter(batches))
+  return iter(batches)

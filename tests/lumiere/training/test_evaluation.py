@@ -2,12 +2,14 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from lumiere.data import frames, sources
-from lumiere.evaluation.metrics import compare, i3d_weights
+from lumiere.evaluation.metrics import compare, i3d, i3d_weights
 from lumiere.evaluation.metrics.backbone import Backbone
 from lumiere.evaluation.metrics.protocol import Protocol
 from lumiere.experiment import Experiment
@@ -17,9 +19,14 @@ from lumiere.training.evaluation import Evaluator
 from tests.lumiere.experiments import micro, micro_config
 
 
+@jax.jit
+def few_numbers_of(clips):
+  return jnp.mean(clips[:, jnp.array([0, -1])], axis=(2, 3)).reshape(len(clips), 6)
+
+
 def few_numbers(clips, kind):
   """The mean colour of the first and of the last frame."""
-  return jnp.mean(clips[:, jnp.array([0, -1])], axis=(2, 3)).reshape(len(clips), 6)
+  return few_numbers_of(clips)
 
 
 CHEAP = Backbone("few numbers", "0" * 64, few_numbers)
@@ -75,6 +82,17 @@ def test_what_is_missing_is_said_before_training(parent, changes, message, tmp_p
   with pytest.raises(ValueError, match=message):
     loop.train(experiment_of(parent, **changes), tmp_path / "run")
   assert not list((tmp_path / "run").glob("checkpoints/*"))
+
+
+def test_clips_that_are_too_short_are_refused_before_training(parent, monkeypatch, tmp_path):
+  def compute(clips, kind):
+    return i3d.I3D(rngs=nnx.Rngs(0))(jnp.zeros((1, clips.shape[1], 224, 224, 3)))
+
+  monkeypatch.setattr(i3d_weights, "load_backbone", lambda path: Backbone("", "", compute))
+  with pytest.raises(
+    ValueError, match="config.evaluation.every=3 must be 0 here.*I3D needs 9 frames"
+  ):
+    loop.train(experiment_of(parent), tmp_path / "run")
 
 
 @pytest.mark.parametrize(
