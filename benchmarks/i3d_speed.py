@@ -6,12 +6,16 @@ python benchmarks/i3d_speed.py
 Both with random weights; clips of 16 frames of 224x224 pixels. PyTorch runs on this machine's CPU, JAX on what it finds.
 """
 
+import pathlib
+import sys
 import time
 
 import numpy as np
 from absl import flags
 
-from lumiere import cli
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for tests/
+
+from lumiere import cli  # noqa: E402
 
 
 def main():

@@ -6,6 +6,7 @@ Training draws a mask for each example. The config gives the shares of the kinds
     first_frame      image-to-video
     first_and_last   two keyframes
     any_frames       each frame with a probability drawn from U(0, 1)
+    every_4th        frames 0, 4, 8, ...: temporal super-resolution of keyframes
     box, tube        all but a rectangle that stays in place, or moves at constant speed: inpainting
     hole             all but a fixed rectangle during some frames
     border           the inside of a fixed rectangle: outpainting
@@ -87,6 +88,10 @@ def _any_frames(key, t, h, w):
   return _frames(jax.random.uniform(frames, (t,)) < jax.random.uniform(share), h, w)
 
 
+def _every_4th(key, t, h, w):
+  return _frames(jnp.arange(t) % 4 == 0, h, w)
+
+
 def _rectangle(key, t, h, w, moves: bool):
   """True inside a rectangle of random size at a random place, or moving from one place to another."""
   size_key, begin_key, end_key = jax.random.split(key, 3)
@@ -119,6 +124,7 @@ KINDS: Mapping[str, Callable] = {
   "first_frame": _first_frame,
   "first_and_last": _first_and_last,
   "any_frames": _any_frames,
+  "every_4th": _every_4th,
   "box": lambda key, t, h, w: ~_rectangle(key, t, h, w, moves=False),
   "tube": lambda key, t, h, w: ~_rectangle(key, t, h, w, moves=True),
   "hole": _hole,

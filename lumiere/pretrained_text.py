@@ -45,12 +45,19 @@ class TextEncoder:
   """A frozen encoder with its tokenizer. Devices share its weights, which are gathered layer by layer, and the captions."""
 
   def __init__(
-    self, config: Config, tokenizer, params: weights.Weights, dtype, mesh, checksum: str
+    self,
+    config: Config,
+    tokenizer,
+    params: weights.Weights,
+    dtype,
+    mesh,
+    checksum: str,
+    context: bool = False,
   ):
-    """`dtype` is what is computed in; `params` lie on `mesh`; `checksum` is that of `checksum_of`."""
+    """`dtype` is what is computed in; `params` lie on `mesh`; `checksum` is that of `checksum_of`; `context`: see `restore`."""
     self._rebuild, *_ = weights.split(abstract(config, dtype))
     self.config, self.tokenizer, self._params, self._mesh = config, tokenizer, params, mesh
-    self.checksum = checksum
+    self.checksum, self._context = checksum, context
 
   @classmethod
   def restore(
@@ -64,7 +71,8 @@ class TextEncoder:
 
     Args:
       folder: what `lumiere.convert` wrote.
-      max_length: tokens of a caption; the rest is cut off.
+      max_length: tokens of a caption; the rest is cut off. Of CLIP two more than its places: states then come after two
+        embeddings, as Karlo's decoder reads them (`ClipEncoder.context`).
       dtype: of weights and computation; by default bfloat16, and float32 on a CPU.
       mesh: where weights and captions are split over `fsdp`; by default over all devices of this process.
 
@@ -73,13 +81,18 @@ class TextEncoder:
     """
     folder, checksum = epath.Path(folder).resolve(), checksum_of(folder)
     config = load_config(folder)
-    tokenizer = load_tokenizer(folder, config, max_length)
+    context = isinstance(config, ClipConfig) and max_length == config.length + clip.EMBEDDINGS
+    if context and not (config.projects and config.projection_dim == config.d_model):
+      raise ValueError(
+        f"{folder} gives no embedding of a caption that is as wide as its states: convert the text encoder of Karlo's folder"
+      )
+    tokenizer = load_tokenizer(folder, config, config.length if context else max_length)
     dtype = jnp.dtype(dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16"))
     if mesh is None:
       devices = jax.local_devices()
       mesh = meshes.make_mesh(MeshConfig(fsdp=len(devices)), devices)
     params = load_weights(folder, config, dtype, mesh)
-    return cls(config, tokenizer, params, dtype.type, mesh, checksum)
+    return cls(config, tokenizer, params, dtype.type, mesh, checksum, context)
 
   def __call__(self, captions: Sequence[str]) -> dict[str, Array]:
     """States of captions.
@@ -97,9 +110,10 @@ class TextEncoder:
   @functools.cached_property
   def _encode(self):
     def encode(params, batch):
-      batch = layout.over_examples(batch)
-      text = self._rebuild(params, {})(batch["tokens"], batch["mask"])
-      return {"text": text.astype(jnp.float32), "text_mask": batch["mask"]}
+      tokens, mask = (layout.over_examples(batch)[name] for name in ("tokens", "mask"))
+      model = self._rebuild(params, {})
+      text, mask = model.context(tokens, mask) if self._context else (model(tokens, mask), mask)
+      return {"text": text.astype(jnp.float32), "text_mask": mask}
 
     return jax.jit(encode)
 
@@ -176,7 +190,9 @@ def load_tokenizer(folder: epath.PathLike, config: Config, max_length: int):
     return tokenizer
   if isinstance(config, ClipConfig):
     if not 3 <= max_length <= config.length:
-      raise ValueError(f"max_length={max_length} must be from 3 to {config.length}, CLIP's places")
+      raise ValueError(
+        f"max_length={max_length} must be from 3 to {config.length}, CLIP's places, or {config.length + clip.EMBEDDINGS} for Karlo"
+      )
     return ClipTokenizer(folder, max_length)
   if config.vocab_size == VOCAB_SIZE:
     return ByteTokenizer(max_length)

@@ -37,7 +37,7 @@ _CLIP_LAYER = {
 CLIP_UNUSED = {
   re.compile(r".*\.position_ids"): "the numbers from 0 on",
   re.compile(r"logit_scale"): "of training",
-  re.compile(r"text_projection\.weight"): "it belongs to an image transformer, which is not there",
+  re.compile(r"text_projection\.weight"): "this encoder is said to have none",
 }
 _GLIDE_LAYER = {
   "norm1": "ln_1",

@@ -27,6 +27,7 @@ def from_transformers_clip(config: Mapping[str, Any]) -> ClipConfig:
     ValueError: names the field that is of another kind, or of a value that ours does not have.
   """
   alone = config.get("model_type") == "clip_text_model"
+  projects = not alone or "CLIPTextModelWithProjection" in (config.get("architectures") or ())
   text = config if alone else config.get("text_config") or {}
   text = kinds.checked(_CLIP_TEXT | dict(text), kinds.CLIP_TEXT)
   image = {} if alone else dict(config.get("vision_config") or {})
@@ -42,6 +43,7 @@ def from_transformers_clip(config: Mapping[str, Any]) -> ClipConfig:
     num_heads=text["num_attention_heads"],
     length=text["max_position_embeddings"],
     activation=text["hidden_act"],
+    projects=projects,
     projection_dim=config.get("projection_dim") or 512,
     image_d_model=0 if alone else image["hidden_size"],
     image_d_ff=image["intermediate_size"],

@@ -24,6 +24,8 @@ from stunet.attention import attend, split_heads
 from stunet.blocks import layer_norm
 
 FILES = ("vocab.json", "merges.txt")
+# Embeddings before the states in `ClipEncoder.context`.
+EMBEDDINGS = 2
 START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
 # What pieces a text falls into before any merge.
 PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -46,6 +48,7 @@ class ClipConfig:
     num_heads: of the text transformer.
     length: places of a text.
     activation: a key of `ACTIVATIONS`; OpenAI's own models have "quick_gelu".
+    projects: whether captions have a vector; a text transformer may be published without its projection.
     projection_dim: width of both vectors.
     image_d_model: width of the image states; 0 for a text transformer alone.
     image_d_ff: width of the image's feed-forward layers.
@@ -63,6 +66,7 @@ class ClipConfig:
   num_heads: int = 8
   length: int = 77
   activation: str = "quick_gelu"
+  projects: bool = True
   projection_dim: int = 512
   image_d_model: int = 768
   image_d_ff: int = 3072
@@ -148,9 +152,9 @@ class ClipEncoder(nnx.Module):
       for _ in range(config.num_layers)
     )  # fmt: skip
     self.norm = layer_norm(config.d_model, dtype, rngs)
-    self.has_image = config.image_d_model > 0
-    if self.has_image:  # files of the text transformer alone have no projections either
+    if config.projects:
       self.projection = project(config.d_model)
+    if config.image_d_model:
       self.image = ImageTransformer(config, dtype=dtype, rngs=rngs)
       self.image_projection = project(config.image_d_model)
 
@@ -166,9 +170,23 @@ class ClipEncoder(nnx.Module):
     self, tokens: Int[Array, "b l"], mask: Bool[Array, "b l"]
   ) -> Float[Array, "b p"]:
     """Vectors of length 1; `mask` is True up to the end token."""
+    return _unit(self._projected(self(tokens, mask), mask))
+
+  def context(
+    self, tokens: Int[Array, "b l"], mask: Bool[Array, "b l"]
+  ) -> tuple[Float[Array, "b l+2 d"], Bool[Array, "b l+2"]]:
+    """What Karlo's decoder reads (`ClipContext`), and its mask: the embedding of an image, which is not there, that of the
+    caption, and the states. Embeddings keep their length, and are as wide as the states.
+    """
     states = self(tokens, mask)
+    caption = self._projected(states, mask)
+    embeddings = jnp.stack([jnp.zeros_like(caption), caption], axis=1)
+    there = jnp.broadcast_to(jnp.arange(EMBEDDINGS) == 1, (len(mask), EMBEDDINGS))
+    return jnp.concatenate([embeddings, states], axis=1), jnp.concatenate([there, mask], axis=1)
+
+  def _projected(self, states, mask) -> Float[Array, "b p"]:
     last = jnp.sum(mask, axis=1) - 1
-    return _unit(self.projection(jnp.take_along_axis(states, last[:, None, None], axis=1)[:, 0]))
+    return self.projection(jnp.take_along_axis(states, last[:, None, None], axis=1)[:, 0])
 
   def image_vectors(self, pictures: Float[Array, "n h w 3"]) -> Float[Array, "n p"]:
     """Vectors of length 1, of pictures in the model's size and normalisation."""

@@ -1,17 +1,24 @@
 """CLIP and its tokenizer against transformers, by way of a converted folder."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 torch = pytest.importorskip("torch", reason="make test-parity installs it")
 transformers = pytest.importorskip("transformers", reason="make test-parity installs it")
 pytest.importorskip("tokenizers", reason="make test-parity installs it")
 
+from lumiere import mesh as meshes  # noqa: E402
 from lumiere import pretrained_text, weights  # noqa: E402
 from lumiere.evaluation.metrics import clip as metric  # noqa: E402
+from lumiere.experiment import DiffusionConfig  # noqa: E402
 from lumiere.interop import convert  # noqa: E402
+from lumiere.model import build_model  # noqa: E402
+from lumiere.sampling.generator import Generator  # noqa: E402
 from lumiere.text.clip import ClipEncoder  # noqa: E402
+from stunet.image_unet import ImageUNetConfig  # noqa: E402
 from tests.parity import clip_files  # noqa: E402
 
 PROMPTS = (
@@ -105,3 +112,44 @@ def test_a_text_transformer_alone(both, tmp_path):
   )
   with pytest.raises(ValueError, match="no image transformer"):
     metric.Clip.load(tmp_path / "ours")
+
+
+def test_what_karlos_decoder_reads(tmp_path):
+  """The embedding of the caption and its states, as diffusers' UnCLIPPipeline takes them from the text encoder."""
+  whole = clip_files.write(tmp_path / "whole", "quick_gelu", seed=2)
+  config = whole.config.text_config
+  config.projection_dim = config.hidden_size
+  theirs = transformers.CLIPTextModelWithProjection(config).eval()
+  for parameter in theirs.parameters():
+    parameter.data.normal_(0, 0.3)
+  theirs.save_pretrained(tmp_path / "text_encoder")
+  (tmp_path / "tokenizer").mkdir()
+  for name in ("vocab.json", "merges.txt"):
+    (tmp_path / "whole" / name).rename(tmp_path / "tokenizer" / name)
+  convert.convert(tmp_path / "text_encoder", tmp_path / "ours")
+  encoder = pretrained_text.TextEncoder.restore(tmp_path / "ours", max_length=79)
+  batch = encoder.tokenizer(PROMPTS)
+  with torch.no_grad():
+    expected = theirs(input_ids=torch.from_numpy(batch["tokens"].astype(np.int64)))
+  found = encoder(PROMPTS)
+  text, mask = np.asarray(found["text"]), np.asarray(found["text_mask"])
+  assert not text[:, 0].any() and not mask[:, 0].any() and mask[:, 1].all()
+  np.testing.assert_allclose(text[:, 1], expected.text_embeds.numpy(), atol=2e-5)
+  np.testing.assert_array_equal(mask[:, 2:], batch["mask"])
+  np.testing.assert_allclose(text[:, 2:], expected.last_hidden_state.numpy(), atol=2e-5)
+
+  model = ImageUNetConfig(
+    channels=(32, 32), num_res_blocks=1, attention_levels=(1,), text_dim=16, cross_attention_dim=24,
+    text_pool="clip", image_tokens=2, head_dim=16,
+  )  # fmt: skip
+  settings = dict(sampler="ddim", num_steps=2, guidance_scale=4.0)
+  experiment = convert.describe(model, DiffusionConfig(), settings, 16, None, 79)
+  one_device = pretrained_text.TextEncoder.restore(tmp_path / "ours", 79, mesh=meshes.one_device())
+  rebuild, params, frozen = weights.split(build_model(experiment, nnx.Rngs(0)))
+  params = jax.tree.map(lambda x: x + 0.1, params)  # as drawn, it predicts 0
+  generator = Generator(experiment, 0, rebuild, params, frozen, text_encoder=one_device)
+  keys = jnp.repeat(jax.random.split(jax.random.key(0), 1), 2)
+  pictures = generator.sample(
+    generator.encode(["a red circle", "numbers 12345"]), (16, 16, 3), keys
+  )
+  assert jnp.abs(pictures[0] - pictures[1]).max() > 1e-3

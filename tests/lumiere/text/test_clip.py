@@ -44,9 +44,22 @@ def test_pictures_are_seen_patch_by_patch():
   assert vectors.shape == (2, 5) and jnp.abs(vectors[0] - vectors[1]).max() > 1e-4
 
 
-def test_a_text_transformer_alone_has_no_vectors():
+def test_a_text_transformer_alone_has_the_vectors_that_it_was_published_with():
+  without = ClipConfig(**TINY | dict(image_d_model=0, projects=False))
+  assert not hasattr(ClipEncoder(without, rngs=nnx.Rngs(0)), "projection")
   encoder = ClipEncoder(ClipConfig(**TINY | dict(image_d_model=0)), rngs=nnx.Rngs(0))
-  assert not encoder.has_image and not hasattr(encoder, "projection")
+  assert not hasattr(encoder, "image")
+  assert encoder.text_vectors(jnp.array([[18, 3, 19]]), jnp.ones((1, 3), bool)).shape == (1, 5)
+
+
+def test_what_karlos_decoder_reads_is_two_embeddings_and_the_states():
+  encoder = ClipEncoder(ClipConfig(**TINY | dict(projection_dim=8)), rngs=nnx.Rngs(0))
+  tokens, mask = jnp.array([[18, 3, 19, 19]]), jnp.array([[True, True, True, False]])
+  text, seen = encoder.context(tokens, mask)
+  assert seen.tolist() == [[False, True, True, True, True, False]] and not text[:, 0].any()
+  vector = encoder.text_vectors(tokens, mask)
+  np.testing.assert_allclose(text[:, 1] / jnp.linalg.norm(text[:, 1]), vector, atol=1e-6)
+  np.testing.assert_allclose(text[:, 2:], encoder(tokens, mask), atol=1e-6)
 
 
 @pytest.mark.parametrize(
