@@ -8,13 +8,15 @@ python benchmarks/damage.py --source=moving_shapes --num_clips=420        (more 
 Clips are halved at random: one half is the reference, the other one is damaged. "none" is the other half as it is.
 """
 
+import itertools
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from absl import flags
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
+from tqdm import tqdm
 
 from lumiere import cli, packaged
 
@@ -90,10 +92,18 @@ def clips_of_moving_shapes(count: int) -> Iterator[Clip]:
     yield source[index]["video"]
 
 
+def features_of(backbone, clips: Iterable[Clip], batch_size: int = 4) -> Float[np.ndarray, "n d"]:
+  """I3D's features of any number of clips of one size."""
+  from lumiere.evaluation.metrics import features
+
+  rows, clips = [], iter(tqdm(clips, unit="clip", disable=None))
+  while batch := list(itertools.islice(clips, batch_size)):
+    rows.append(features.rows_of(backbone, np.stack(batch), batch_size, "tf1"))
+  return np.concatenate(rows)
+
+
 def main():
   """Computes features of all sets and prints the table."""
-  import jax
-
   from lumiere.evaluation.metrics import compare, i3d_weights
   from lumiere.evaluation.metrics.protocol import Protocol
 
@@ -104,20 +114,14 @@ def main():
   order = rng.permutation(len(clips))
   reference, others = ([clips[i] for i in part] for part in np.array_split(order, 2))
   backbone = i3d_weights.load_backbone(packaged.cache_folder() / i3d_weights.NAME)
-  features = lambda batch: np.concatenate(
-    [
-      np.asarray(backbone.compute(jax.numpy.asarray(clip[None], "float32"), "tf1"))
-      for clip in batch
-    ]
-  )
   begun = time.perf_counter()
-  true = features(reference)
+  true = features_of(backbone, reference)
   rate = len(reference) / (time.perf_counter() - begun)
   print(f"{values.source}: {len(others)} clips against {len(reference)}, {NUM_FRAMES} frames of 128 pixels; {rate:.2f} clips/s")  # fmt: skip
   metrics = ("fvd", "kvd") if min(len(reference), len(others)) > true.shape[1] else ("kvd",)
   print(f"{'damage':<24}" + "".join(f"{metric:>12}" for metric in metrics))
   for name, damage in damages().items():
-    rows = features([damage(clip, rng) for clip in others])
+    rows = features_of(backbone, (damage(clip, rng) for clip in others))
     found = [compare.compare(m, rows, true, Protocol(), backbone.title).value for m in metrics]
     print(f"{name:<24}" + "".join(f"{value:>12.3f}" for value in found), flush=True)
 

@@ -269,8 +269,9 @@ def distances(
   out: pathlib.Path, reference: np.ndarray, sets: dict[str, np.ndarray]
 ) -> dict[str, dict]:
   """KVD of sets of clips to other true ones, and FVD where there are enough of them, with their protocol."""
+  from benchmarks import damage
   from lumiere import packaged
-  from lumiere.evaluation.metrics import compare, features, i3d_weights
+  from lumiere.evaluation.metrics import compare, i3d_weights
   from lumiere.evaluation.metrics.protocol import Protocol
 
   backbone = i3d_weights.load_backbone(packaged.cache_folder() / i3d_weights.NAME)
@@ -282,9 +283,7 @@ def distances(
       path.parent.mkdir(exist_ok=True)
       middle = (clips.shape[1] - protocol.num_frames) // 2
       picked = clips[:, middle : middle + protocol.num_frames]
-      parts = np.array_split(picked, -(-len(picked) // 4))
-      rows = [features.rows_of(backbone, part, 4, protocol.resize) for part in parts]
-      np.save(path, np.concatenate(rows))
+      np.save(path, damage.features_of(backbone, picked))
     return np.load(path)
 
   true, results = rows_of("reference", reference), {}
@@ -356,7 +355,7 @@ if __name__ == "__main__":
   flags.DEFINE_list(
     "networks", list(NETWORKS), "Networks to train; clips are made only if all are asked for."
   )
-  flags.DEFINE_integer("num_clips", 4096, "Clips to train on.", 16)
+  flags.DEFINE_integer("num_clips", 2048, "Clips to train on.", 16)
   flags.DEFINE_integer("num_steps", 2000, "Training steps of each network.", 1)
   flags.DEFINE_integer("each", 17, "Captions of each rate and direction.", 1)
   flags.DEFINE_integer("num_unsaid", 96, "Captions without rate and direction.", 1)

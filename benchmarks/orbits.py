@@ -1,5 +1,7 @@
 """A world of moving shapes for `one_pass.py`: a circle that goes round and round, slowly or faster than keyframes can tell.
 
+It goes round the middle of the frame, from anywhere. Colours, size and the place where it begins vary.
+
 At a rate of f turns a second, frames 1/r seconds apart show the same as f + r turns do (a negative rate is counterclockwise).
 Keyframes at 2 frames a second thus take seven quarter turns clockwise for one quarter turn counterclockwise; all frames, at
 8 a second, do not.
@@ -16,10 +18,11 @@ from jaxtyping import Complex, Float, UInt8
 
 from lumiere.data import frames
 from lumiere.data.moving_shapes.render import render
-from lumiere.data.moving_shapes.scene import BACKGROUNDS, COLOURS, Scene, Thing, place
+from lumiere.data.moving_shapes.scene import BACKGROUNDS, COLOURS, ORBIT, Scene, State, Thing
 from lumiere.evaluation.tracking import Track, track
 
 NUM_FRAMES, FPS, RESOLUTION = 32, 8, 16
+RADIUS = 0.3  # of the orbit, in frames
 EVERY = 4  # frames from one keyframe to the next
 KEYFRAME_RATE = FPS / EVERY
 # In quarter turns a second. Without four: it looks the same both ways at keyframes.
@@ -43,6 +46,11 @@ class Orbiting(Thing):
   def rate(self) -> float:
     """Turns a second, without the direction."""
     return self.turns
+
+  def state(self, times: Float[np.ndarray, " t"]) -> State:
+    """On a wider orbit than that of moving shapes."""
+    state, middle = super().state(times), np.array(self.centre)
+    return state._replace(centre=middle + RADIUS / ORBIT * (state.centre - middle))
 
 
 class Asked(NamedTuple):
@@ -78,8 +86,11 @@ class Reading(NamedTuple):
 def draw(rng: np.random.Generator, quarters: int, way: str) -> Asked:
   """A scene of a rate and a direction, and its caption."""
   colour, background = str(rng.choice(list(COLOURS))), str(rng.choice(list(BACKGROUNDS)))
-  thing = Orbiting("circle", colour, f"circles {way}", None, (0.5, 0.5), 0.0, turns=quarters / 4)
-  scene = Scene((place(rng, thing, NUM_FRAMES / FPS),), background)
+  size, phase = rng.uniform(0.26, 0.34), rng.uniform(0, 2 * np.pi)
+  thing = Orbiting(
+    "circle", colour, f"circles {way}", None, (0.5, 0.5), size, phase, turns=quarters / 4
+  )
+  scene = Scene((thing,), background)
   turns = quarters / 4 * (1 if way == WAYS[0] else -1)
   return Asked(
     caption_of(scene, f" {way} {QUARTERS[quarters]} quarter turns a second"), scene, turns

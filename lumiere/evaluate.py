@@ -136,14 +136,22 @@ def generate(shard: tuple[int, int]):
 
 
 def videos_of(flag: str):
-  """The videos of the folder that a flag names."""
-  from lumiere.evaluation.metrics import folder
+  """The videos of the folder that a flag names: its files, or those of a dataset that TFDS prepared there."""
+  from lumiere.evaluation.metrics import folder, prepared
 
   path = pathlib.Path(flags.FLAGS[flag].value)
   if not path.is_dir():
     raise ValueError(f"--{flag}={path} is not a folder")
   try:
-    return folder.videos_of(path)
+    if not prepared.is_prepared(path):
+      return folder.videos_of(path)
+    if flag == "videos" and not flags.FLAGS.save_moments:
+      raise ValueError(
+        "a dataset of TFDS can be a --reference, or its moments can be saved with --save_moments"
+      )
+    videos = prepared.Prepared(path, flags.FLAGS.split)
+    print(f"{videos}, frames as they lie there")
+    return videos
   except ValueError as error:
     raise ValueError(f"--{flag}: {error}") from error
 
@@ -268,10 +276,15 @@ if __name__ == "__main__":
     "workdir", None, "Run or release of a base, to generate videos with; they go to --videos."
   )
   flags.DEFINE_string("ssr_workdir", None, "The same of super-resolution.")
-  flags.DEFINE_string("prompts", None, "With --workdir: a text file, one prompt a line, or ucf101.")
+  flags.DEFINE_string(
+    "prompts", None, "With --workdir: a text file, one prompt a line; ucf101; or MSR-VTT's .json."
+  )
   flags.DEFINE_integer("num_generated", None, "With --workdir: videos in all.", 1)
   flags.DEFINE_integer("sample_seed", 0, "With --workdir: of all noise.", 0)
-  flags.DEFINE_string("reference", None, "Folder of videos, or a file of --save_moments.")
+  flags.DEFINE_string(
+    "reference", None, "Folder of videos or of a dataset of TFDS, or a file of --save_moments."
+  )
+  flags.DEFINE_string("split", "train", "Of a dataset of TFDS.")
   flags.DEFINE_list("metrics", ["fvd", "kvd"], f"{', '.join(METRICS)}.")
   flags.DEFINE_enum("preset", None, tuple(PRESETS), "A protocol; other flags change it.")
   flags.DEFINE_integer("num_frames", default.num_frames, "Frames of each video.", 1)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from lumiere import files
 from lumiere.data import frames
 from lumiere.sampling.cascade import Cascade
 from lumiere.sampling.prompts import read_prompts
@@ -20,7 +21,11 @@ _UCF101_FILE = "ucf101_prompts.csv"
 
 
 def prompts_of(name: str) -> list[str]:
-  """Prompts: a sentence for each class of UCF101, in the order of the classes, or those of a text file, one a line.
+  """Prompts by their name.
+
+  Args:
+    name: "ucf101" for a sentence for each of its classes, in the order of the classes; a text file, one prompt a line; or a
+      .json file as MSR-VTT's captions are published, of which those of the split "test" are taken, in their order there.
 
   Raises:
     ValueError: if a file holds no prompt.
@@ -29,7 +34,24 @@ def prompts_of(name: str) -> list[str]:
   if name == UCF101:
     path = importlib.resources.files("lumiere.evaluation.metrics") / _UCF101_FILE
     return [row["prompt"] for row in csv.DictReader(path.read_text().splitlines())]
+  if name.endswith(".json"):
+    return _msrvtt_captions(pathlib.Path(name))
   return [str(prompt) for prompt in read_prompts((), name)]
+
+
+def _msrvtt_captions(path: pathlib.Path) -> list[str]:
+  """Of {"videos": [{"video_id", "split"}], "sentences": [{"video_id", "caption"}]}."""
+  content = files.read_json(path)
+  try:
+    test = {video["video_id"] for video in content["videos"] if video["split"] == "test"}
+    captions = [row["caption"].strip() for row in content["sentences"] if row["video_id"] in test]
+  except (KeyError, TypeError, AttributeError) as error:
+    raise ValueError(
+      f"{path} is not of MSR-VTT's form, lists 'videos' and 'sentences': {error!r}"
+    ) from error
+  if not captions:
+    raise ValueError(f"{path} has no caption of a video with split 'test'")
+  return captions
 
 
 def checksum_of(prompts: Sequence[str]) -> str:

@@ -68,6 +68,48 @@ def test_moments_stand_for_a_folder(evaluate, tmp_path):
   assert_one_line(wrong, "frames='centre'", "'first'")
 
 
+def test_a_dataset_of_tfds_is_a_reference(evaluate, tmp_path):
+  rng = np.random.default_rng(0)
+  videos = [rng.integers(0, 256, (5 + i % 2, 8, 8, 3), np.uint8) for i in range(6)]
+  folder = prepare(tmp_path, videos)
+  code, printed, _ = evaluate(f"--reference={folder}", "--metrics=kvd", "--frames=first")
+  assert code == 0 and "clips/1.0.0, split train: 6 videos" in printed
+  for index, video in enumerate(videos):
+    media.write(tmp_path / "files" / f"{index}.mkv", video, 8)
+  of_files = f"--reference={tmp_path / 'files'}"
+  _, same, _ = evaluate(of_files, "--metrics=kvd", "--frames=first")
+  assert printed.splitlines()[-1] == same.splitlines()[-1]
+  wrong = evaluate(f"--reference={folder}", "--split=test")
+  assert_one_line(wrong, "has no split 'test', only train")
+  assert_one_line(evaluate(of_files, videos=folder.relative_to(tmp_path)), "--videos: a dataset")
+  moments = f"--save_moments={tmp_path / 'moments.npz'}"
+  assert evaluate(moments, videos=folder.relative_to(tmp_path))[0] == 0
+
+
+def prepare(data_dir: pathlib.Path, videos) -> pathlib.Path:
+  """A dataset of TFDS in its default format, with a feature that is not needed."""
+  import tensorflow_datasets as tfds
+
+  class Clips(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+    pkg_dir_path = None
+
+    def _info(self):
+      video = tfds.features.Video(shape=(None, 8, 8, 3), encoding_format="png")
+      features = tfds.features.FeaturesDict({"video": video, "label": np.int64})
+      return tfds.core.DatasetInfo(builder=self, description="", features=features)
+
+    def _split_generators(self, dl_manager):
+      return {"train": ((i, {"video": v, "label": i}) for i, v in enumerate(videos))}
+
+    def _generate_examples(self):
+      raise NotImplementedError
+
+  builder = Clips(data_dir=data_dir)
+  builder.download_and_prepare()
+  return pathlib.Path(builder.data_path)
+
+
 def test_shards_fill_the_cache(evaluate, tmp_path, monkeypatch):
   for index in range(3):
     code, printed, _ = evaluate(f"--shard={index}/3")

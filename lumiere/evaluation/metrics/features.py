@@ -5,8 +5,8 @@ depend on. Several processes that see one cache folder may share the work (`shar
 """
 
 import dataclasses
+import itertools
 import pathlib
-from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -19,6 +19,7 @@ from tqdm import tqdm
 from lumiere import checksums
 from lumiere.evaluation.metrics.backbone import Backbone
 from lumiere.evaluation.metrics.folder import Video
+from lumiere.evaluation.metrics.prepared import Prepared, Stored
 from lumiere.evaluation.metrics.protocol import Protocol
 
 # Rows are written this often, in batches: so much is lost with a process.
@@ -35,13 +36,13 @@ class Features:
     skipped: names of the others, with the reasons.
   """
 
-  videos: tuple[Video, ...]
+  videos: tuple[Video | Stored, ...]
   rows: Float[np.ndarray, "n d"]
   skipped: dict[str, str]
 
 
 def compute(
-  videos: Sequence[Video],
+  videos: list[Video] | Prepared,
   backbone: Backbone,
   protocol: Protocol,
   *,
@@ -53,7 +54,7 @@ def compute(
   """Features of videos, of which only one batch is in memory at a time.
 
   Args:
-    videos: files.
+    videos: files, or a dataset.
     backbone: the network.
     protocol: which frames, and how they are resized.
     batch_size: videos at a time, over all devices.
@@ -64,7 +65,7 @@ def compute(
   Raises:
     ValueError: if a video cannot be read and `skip` is false, or if none can.
   """
-  videos = list(videos)[shard[0] :: shard[1]]
+  count = len(range(shard[0], len(videos), shard[1]))
   kept = _Cache(cache, backbone, protocol, f"{shard[0]}_of_{shard[1]}")
   sums, skipped, waiting = {}, {}, []
 
@@ -75,7 +76,9 @@ def compute(
       kept.add([checksum for checksum, _ in waiting], rows)
       waiting.clear()
 
-  for video in tqdm(videos, unit="video", disable=None):
+  for video in tqdm(
+    itertools.islice(videos, shard[0], None, shard[1]), total=count, unit="video", disable=None
+  ):
     try:
       checksum = video.checksum()
       if checksum not in kept.rows and checksum not in [known for known, _ in waiting]:
@@ -83,7 +86,7 @@ def compute(
         if waiting and clip.shape != waiting[0][1].shape:
           make()  # one size at a time
         waiting.append((checksum, clip))
-      sums[video] = checksum
+      sums[video.named()] = checksum
     except (ValueError, OSError) as error:
       if not skip:
         raise ValueError(str(error)) from error
@@ -95,7 +98,7 @@ def compute(
   kept.write()
   if not sums:
     why = next(iter(skipped.values()), "there are fewer videos than shards")
-    raise ValueError(f"none of the {len(videos)} videos can be used: {why}")
+    raise ValueError(f"none of the {count} videos can be used: {why}")
   return Features(
     tuple(sums), np.stack([kept.rows[checksum] for checksum in sums.values()]), skipped
   )
@@ -128,7 +131,7 @@ class _Cache:
       with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         self.rows |= dict(zip(stored["checksums"].tolist(), stored["rows"], strict=True))
 
-  def add(self, names: Sequence[str], rows: Float[np.ndarray, "n d"]):
+  def add(self, names: list[str], rows: Float[np.ndarray, "n d"]):
     self.rows |= dict(zip(names, rows, strict=True))
     self._new += 1
     if self._new % KEPT_EVERY == 0:

@@ -35,18 +35,16 @@ class Video:
 
   def clip(self, protocol: Protocol) -> UInt8[np.ndarray, "t h w 3"]:
     """Its frames; raises ValueError, naming the file, if not all of it can be read or it is too short."""
-    fit = lambda frame: _fitted(frame, protocol)
+    fit = lambda frame: fitted(frame, protocol)
     if protocol.fps:
       clip = frames.read_video(self.path, protocol.fps, fit, strict=True)
     else:
       clip = np.stack(list(_own_frames(self.path, fit)))
-    if len(clip) < protocol.num_frames:
-      rate = f" at {protocol.fps:g} fps" if protocol.fps else ""
-      raise ValueError(
-        f"{self.path} has {len(clip)} frames{rate}, num_frames={protocol.num_frames} are needed"
-      )
-    first = (len(clip) - protocol.num_frames) // 2 if protocol.frames == "centre" else 0
-    return clip[first : first + protocol.num_frames]
+    return cut(clip, protocol, str(self.path))
+
+  def named(self) -> "Video":
+    """What is kept of it: a place and a name."""
+    return self
 
 
 def videos_of(folder: pathlib.Path) -> list[Video]:
@@ -75,7 +73,24 @@ def _own_frames(path: pathlib.Path, fit) -> Iterator[UInt8[np.ndarray, "h w 3"]]
     raise ValueError(f"{path} cannot be read as a video: {error}") from error
 
 
-def _fitted(frame: UInt8[np.ndarray, "_h _w 3"], protocol: Protocol):
+def cut(
+  video: UInt8[np.ndarray, "t _h _w 3"], protocol: Protocol, name: str
+) -> UInt8[np.ndarray, "t2 _h _w 3"]:
+  """The frames that are compared; raises ValueError if the video is too short."""
+  spare = len(video) - protocol.num_frames
+  if spare < 0:
+    rate = f" at {protocol.fps:g} fps" if protocol.fps else ""
+    raise ValueError(
+      f"{name} has {len(video)} frames{rate}, num_frames={protocol.num_frames} are needed"
+    )
+  first = spare // 2 if protocol.frames == "centre" else 0
+  return video[first : first + protocol.num_frames]
+
+
+def fitted(
+  frame: UInt8[np.ndarray, "_h _w 3"], protocol: Protocol
+) -> UInt8[np.ndarray, "_h2 _w2 3"]:
+  """A frame, cropped and of the size that frames are compared at."""
   side = min(frame.shape[:2])
   if protocol.crop:
     frame = frames.center_crop(frame[None], side)[0]

@@ -80,7 +80,7 @@ class Mixed(nnx.Module):
 
   def __call__(self, x: Float[Array, "b t h w c"]) -> Float[Array, "b t h w d"]:
     """The branches' outputs after each other; the last one sees a maximum over 3x3x3."""
-    pooled = nnx.max_pool(x, (3, 3, 3), (1, 1, 1), "SAME")
+    pooled = _maximum(x, (3, 3, 3), (1, 1, 1))
     outputs = []
     for branch, h in zip(self.branches, (x, x, x, pooled), strict=True):
       for conv in branch:
@@ -133,8 +133,15 @@ class I3D(nnx.Module):
 def _pooled(x, name: str):
   if name not in POOLS:
     return x
-  window, strides = POOLS[name]
-  return nnx.max_pool(x, window, strides, "SAME")
+  return _maximum(x, *POOLS[name])
+
+
+def _maximum(x, window: tuple[int, ...], strides: tuple[int, ...]):
+  """The maximum over a window, along one axis after the other: 9 comparisons in place of 27."""
+  for axis in range(3):
+    of_axis = lambda sizes, axis=axis: tuple(n if a == axis else 1 for a, n in enumerate(sizes))
+    x = nnx.max_pool(x, of_axis(window), of_axis(strides), "SAME")
+  return x
 
 
 def features(network: I3D, clips: Float[Array, "b t h w 3"], kind: str) -> Float[Array, "b 400"]:

@@ -1,5 +1,6 @@
 """Videos for a benchmark: which are made, by whom, and again."""
 
+import json
 import types
 
 import numpy as np
@@ -61,3 +62,21 @@ def test_every_class_of_ucf101_has_a_sentence_of_its_own(tmp_path):
   assert prompts_of(str(tmp_path / "prompts.txt")) == ["one", "two"]
   sums = generation.checksum_of(prompts), generation.checksum_of(prompts[::-1])
   assert len(set(sums)) == 2
+
+
+def test_captions_of_msr_vtts_test_videos(tmp_path):
+  videos = [{"video_id": "video7", "split": "train"}, {"video_id": "video8", "split": "test"}]
+  sentences = [
+    {"sen_id": 5, "video_id": "video8", "caption": "a man cooks "},
+    {"sen_id": 6, "video_id": "video7", "caption": "a cat"},
+    {"sen_id": 7, "video_id": "video8", "caption": "someone is cooking"},
+  ]
+  path = tmp_path / "test_videodatainfo.json"
+  path.write_text(json.dumps({"info": {}, "videos": videos, "sentences": sentences}))
+  assert prompts_of(str(path)) == ["a man cooks", "someone is cooking"]
+  path.write_text(json.dumps({"videos": videos[:1], "sentences": sentences}))
+  with pytest.raises(ValueError, match="no caption of a video with split 'test'"):
+    prompts_of(str(path))
+  path.write_text(json.dumps({"annotations": []}))
+  with pytest.raises(ValueError, match="is not of MSR-VTT's form"):
+    prompts_of(str(path))
