@@ -81,7 +81,7 @@ def clips_of_footage(count: int) -> Iterator[Clip]:
 def clips_of_moving_shapes(count: int) -> Iterator[Clip]:
   """Clips of the endless world, at 128 pixels."""
   from lumiere.data import sources
-  from lumiere.experiment import DataConfig
+  from lumiere.sections import DataConfig
 
   world = dict(num_frames=NUM_FRAMES, max_things=2, share_of_two=0.3, seed=0)
   source = sources.make_source(

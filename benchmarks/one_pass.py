@@ -5,9 +5,9 @@ python benchmarks/one_pass.py --out=runs/one_pass
 
 On the world of `orbits.py`, with networks of the same kind, the same clips and the same number of frames a step:
 
-    one pass           the STUNet makes all 32 frames
+    one pass           the STUNet makes all 16 frames
     flat in time       the same without down- and upsampling in time, trained and sampled for as many operations
-    keyframes          one STUNet makes every 4th frame, another one those between, in windows of 16 frames: in windows that
+    keyframes          one STUNet makes every 4th frame, another one those between, in windows of 8 frames, which
                        overlap (averaged at every step), or in independent ones
     true keyframes     the second of these networks between the keyframes of true clips
 
@@ -31,7 +31,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for configs/
 
 from lumiere import cli  # noqa: E402
 
-WINDOW = 16  # frames of temporal super-resolution
+WINDOW = 8  # frames of temporal super-resolution
 WINDOWS = {  # of a method's name: stride, weights
   "overlapping windows": (WINDOW // 2, "tapered"),
   "independent windows": (WINDOW, "uniform"),
@@ -98,7 +98,7 @@ def experiment_of(name: str, out: pathlib.Path):
   from lumiere.experiment import Experiment
 
   config = (t2i_release if name == "image" else stunet_release).get_config()
-  config.model.update(channels=(48, 64), patch_size=2, attention_levels=(1,))
+  config.model.update(channels=(64, 96), attention_levels=(0, 1))
   config.text.words = orbits.WORDS
   config.data.update(dataset="video_folder", folder=str(out / "videos"), data_dir=str(out / "data"))
   config.data.update(resolution=orbits.RESOLUTION, fps=float(orbits.FPS), moving_shapes_endless={})
@@ -110,9 +110,9 @@ def experiment_of(name: str, out: pathlib.Path):
     config.data.num_frames = 1
     return Experiment.from_config(config)
   config.init_from = str(out / "image")
-  batch_size = dict(one_pass=8, flat=8, keyframes=32, between=16)[name]  # of 256 frames
+  batch_size = dict(one_pass=32, flat=32, keyframes=128, between=64)[name]  # of 512 frames
   config.train.update(log_snr_shift=-2.5, batch_size=batch_size)
-  config.data.num_frames = 256 // batch_size
+  config.data.num_frames = 512 // batch_size
   if name == "between":
     config.masks.shares = {"every_4th": 1.0}
   else:

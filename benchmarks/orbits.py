@@ -21,7 +21,7 @@ from lumiere.data.moving_shapes.render import render
 from lumiere.data.moving_shapes.scene import BACKGROUNDS, COLOURS, ORBIT, Scene, State, Thing
 from lumiere.evaluation.tracking import Track, track
 
-NUM_FRAMES, FPS, RESOLUTION = 32, 8, 16
+NUM_FRAMES, FPS, RESOLUTION = 16, 8, 16
 RADIUS = 0.3  # of the orbit, in frames
 EVERY = 4  # frames from one keyframe to the next
 KEYFRAME_RATE = FPS / EVERY

@@ -11,7 +11,8 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 
-from lumiere.experiment import Experiment, MeshConfig
+from lumiere.experiment import Experiment
+from lumiere.sections import MeshConfig
 from stunet import layout
 
 AnyMesh = Mesh | AbstractMesh  # an abstract one is enough for shapes

@@ -24,7 +24,7 @@ from jaxtyping import Array
 
 from lumiere import checksums, fields, files, trees, weights
 from lumiere import mesh as meshes
-from lumiere.experiment import MeshConfig
+from lumiere.sections import MeshConfig
 from lumiere.text import clip
 from lumiere.text.clip import ClipConfig, ClipEncoder, ClipTokenizer
 from lumiere.text.glide import FILES, GlideTextConfig, GlideTextEncoder, GlideTokenizer

@@ -1,12 +1,299 @@
-"""Two sections of an experiment, kept apart from experiment.py: the optimizer, and what is evaluated while a base trains."""
+"""The sections of an experiment, each a frozen dataclass that documents its fields and refuses what cannot be.
+
+The networks' own sections are `ImageUNetConfig`, `TemporalConfig` and `MaskConfig`, which lie with what they describe.
+"""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
-from lumiere.fields import at_least, between, one_of
+from diffusion.levels import Levels
+from diffusion.objective import Objective
+from diffusion.samplers import make_sampler
+from diffusion.schedule import make_schedule
+from diffusion.thresholding import make_threshold
+from lumiere.averages import LONGEST, SHORTEST
+from lumiere.fields import at_least, between, named, one_of
+from lumiere.text.t5 import T5Config
+from lumiere.text.tokenize import VOCAB_SIZE, ByteTokenizer, check_words
+from stunet.image_unet import MAX_BLOCKS
 
+# Sampler steps beyond this are a slip of the finger: their table alone would take the memory.
+MAX_STEPS = 10_000
 EVALUATION_METRICS = ("fvd", "kvd")
 # Entries of I3D's logits: a Fréchet distance needs more videos.
 I3D_WIDTH = 400
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  """The dataset and the shape of its clips.
+
+  Attributes:
+    dataset: "moving_shapes", "moving_shapes_endless", which draws every clip anew and keeps none, or "video_folder".
+    num_frames: frames of a training clip; 1 for the image stages.
+    resolution: height and width of the network's output, in pixels.
+    fps: frames per second of the clips.
+    data_dir: where prepared datasets are kept.
+    embeddings: folder of precomputed caption states, written by `lumiere.embed`; empty for none.
+    folder: video_folder: the folder of videos and captions.
+    moving_shapes: further settings of that dataset's builder, `MovingShapesConfig`.
+    moving_shapes_endless: settings of that world, `EndlessConfig`.
+    video_folder: further settings of that dataset's builder, `VideoFolderConfig`; clips are stored in these frames and pixels.
+    num_workers: loader processes; 0 loads in the training process.
+  """
+
+  dataset: str
+  num_frames: int
+  resolution: int
+  fps: float = 8.0
+  data_dir: str = "data"
+  embeddings: str = ""
+  folder: str = ""
+  moving_shapes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  moving_shapes_endless: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  video_folder: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  num_workers: int = 0
+
+  def __post_init__(self):
+    at_least("data.num_frames", self.num_frames, 1)
+    at_least("data.resolution", self.resolution, 1)
+    at_least("data.num_workers", self.num_workers, 0)
+    between("data.fps", self.fps, 0.1, 1000)
+    one_of("data.dataset", self.dataset, ("moving_shapes", "moving_shapes_endless", "video_folder"))
+    if self.dataset == "moving_shapes_endless" and self.embeddings:
+      raise ValueError(f"data.embeddings={self.embeddings!r} must be empty for an endless world")
+    if self.dataset == "video_folder" and not self.folder:
+      raise ValueError(
+        "data.folder is empty: dataset='video_folder' needs the folder with the videos and their captions"
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class TextConfig:
+  """How the networks are conditioned on captions.
+
+  Attributes:
+    encoder: T5 encoder, trained with the text-to-image stage and frozen afterwards; None if captions come as precomputed states.
+    max_length: tokens kept of a caption.
+    words: texts are split at these, one token each; the rest is spelled in bytes (`lumiere.text.tokenize.ByteTokenizer`).
+    drop_rate: share of training examples whose caption is dropped, for classifier-free guidance.
+    null: what replaces a dropped caption: "zeros", or "empty", the states of the empty caption (DeepFloyd IF, GLIDE).
+  """
+
+  encoder: T5Config | None = None
+  max_length: int = 128
+  words: tuple[str, ...] = ()
+  drop_rate: float = 0.1
+  null: str = "zeros"
+
+  def __post_init__(self):
+    one_of("text.null", self.null, ("zeros", "empty"))
+    object.__setattr__(self, "words", tuple(self.words))
+    check_words("text.words", self.words)
+    if self.encoder:
+      at_least("text.encoder.vocab_size", self.encoder.vocab_size, VOCAB_SIZE)
+      between("text.encoder.num_layers", self.encoder.num_layers, 1, MAX_BLOCKS)
+    at_least("text.max_length", self.max_length, 2)
+    between("text.drop_rate", self.drop_rate, 0, 1)
+
+  def make_tokenizer(self) -> ByteTokenizer:
+    """What turns captions into the encoder's tokens."""
+    return ByteTokenizer(self.max_length, self.words)
+
+
+@dataclasses.dataclass(frozen=True)
+class DiffusionConfig:
+  """The diffusion process and the objective.
+
+  Attributes:
+    schedule: name and options of `diffusion.schedule.make_schedule`.
+    prediction: what the network predicts: "eps", "v" or "x0".
+    weighting: "uniform" in that space, "min_snr", "v" or "sigmoid".
+    min_snr_gamma: gamma of min_snr.
+    v_gamma: gamma of v.
+    sigmoid_bias: bias of sigmoid.
+  """
+
+  schedule: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"name": "cosine"})
+  prediction: str = "v"
+  weighting: str = "uniform"
+  min_snr_gamma: float = 5.0
+  v_gamma: float = 16.0
+  sigmoid_bias: float = 0.0
+
+  def __post_init__(self):
+    self.make_schedule()
+    self.make_objective()
+
+  def make_schedule(self):
+    """The schedule that `schedule` describes."""
+    return named("diffusion.schedule", make_schedule, self.schedule)
+
+  def make_objective(self) -> Objective:
+    """The training objective."""
+    return Objective(
+      self.prediction, self.weighting, self.min_snr_gamma, self.v_gamma, self.sigmoid_bias
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class SuperResolutionConfig:
+  """Spatial super-resolution.
+
+  Attributes:
+    factor: high resolution over low resolution.
+    crop: side of the training crops in high-resolution pixels; 0 trains on whole frames.
+    aligned: whether the condition is upsampled with aligned corners, as DeepFloyd IF does.
+  """
+
+  factor: int = 4
+  crop: int = 0
+  aligned: bool = False
+
+  def __post_init__(self):
+    at_least("super_resolution.factor", self.factor, 1)
+    if self.crop % self.factor:
+      raise ValueError(
+        f"super_resolution.crop={self.crop} must be a multiple of super_resolution.factor={self.factor}"
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingConfig:
+  """How a trained network is sampled by default; flags of sample.py override it.
+
+  Attributes:
+    sampler: "ddpm", "ddim" or "dpm++".
+    num_steps: sampler steps.
+    log_snr_shift: added to the noise levels of all steps but the first; below 0, more steps are at high noise.
+    guidance_scale: classifier-free guidance weight; 1 is none.
+    guidance_rescale: in [0, 1]; 1 restores the standard deviation of the conditional prediction (Lin et al., 2023).
+    threshold: name and options of `diffusion.thresholding.make_threshold`.
+    variance: of the "ddpm" sampler: "small", "large", or "learned", which interpolates between the two as further output
+      channels of the network say. Image stages only: training on videos does not train those channels.
+    window: frames of a MultiDiffusion window; 0 denoises the whole clip at once.
+    stride: frames from the start of one window to the next; consecutive windows share window - stride frames.
+    window_weights: "uniform" (the paper's mean) or "tapered".
+    windows_per_batch: windows denoised at a time; more is faster and takes more memory.
+    augmentation_level: super-resolution: noise level of the condition, in [0, 1].
+  """
+
+  sampler: str = "ddim"
+  num_steps: int = 50
+  log_snr_shift: float = 0.0
+  guidance_scale: float = 1.0
+  guidance_rescale: float = 0.0
+  threshold: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"name": "static"})
+  variance: str = "small"
+  window: int = 0
+  stride: int = 0
+  window_weights: str = "uniform"
+  windows_per_batch: int = 1
+  augmentation_level: float = 0.1
+
+  def __post_init__(self):
+    one_of("variance", self.variance, ("small", "large", "learned"))
+    self.make_sampler()
+    self.make_threshold()
+    self.make_levels()
+    between("num_steps", self.num_steps, 1, MAX_STEPS)
+    at_least("guidance_scale", self.guidance_scale, 0)
+    between("guidance_rescale", self.guidance_rescale, 0, 1)
+    between("augmentation_level", self.augmentation_level, 0, 1)
+    at_least("window", self.window, 0)
+    at_least("windows_per_batch", self.windows_per_batch, 1)
+    one_of("window_weights", self.window_weights, ("uniform", "tapered"))
+    if self.window and not 1 <= self.stride <= self.window:
+      raise ValueError(f"stride={self.stride} must be between 1 and window={self.window}")
+
+  def make_sampler(self):
+    """The sampler that `sampler` names."""
+    options = {"gamma": 1.0} if (self.sampler, self.variance) == ("ddpm", "large") else {}
+    return make_sampler(self.sampler, **options)
+
+  def make_levels(self) -> Levels:
+    """The noise levels that are passed."""
+    return Levels(self.log_snr_shift)
+
+  def make_threshold(self):
+    """The function that keeps predictions of x0 in range."""
+    return named("sampling.threshold", make_threshold, self.threshold)
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+  """How the devices share the work; the remaining factor of their number is data parallelism.
+
+  Attributes:
+    fsdp: devices that share the weights, and examples too.
+    frames: devices that share each clip, along time.
+  """
+
+  fsdp: int = 1
+  frames: int = 1
+
+  def __post_init__(self):
+    at_least("mesh.fsdp", self.fsdp, 1)
+    at_least("mesh.frames", self.frames, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+  """The loop.
+
+  Attributes:
+    num_steps: steps of the whole run.
+    batch_size: examples a step, over all devices and processes.
+    num_microbatches: parts of a batch that are processed one after another: less memory, the same step.
+    frozen_dtype: dtype in which frozen weights are kept: "float32" or "bfloat16".
+    log_snr_shift: added to the noise levels that the schedule draws; below 0, training sees more noise.
+    log_snr_spread: factor of their distances from the level at the middle of the schedule.
+    averages: lengths of further averages, (0.05, 0.1) for one, from which others are found later (`lumiere.averages`).
+    ema_decay: decay of the moving average of the weights, ramped up in the first steps.
+    log_every: steps between reports.
+    eval_every: steps between evaluations on the held-out split; 0 for none.
+    eval_batches: batches of an evaluation.
+    sample_every: steps between sample sheets; 0 for none.
+    num_samples: clips on a sample sheet.
+    checkpoint_every: steps between checkpoints.
+    max_checkpoints: checkpoints kept.
+    profile_steps: number of steps to profile, shortly after the start; 0 for none.
+  """
+
+  num_steps: int
+  batch_size: int
+  num_microbatches: int = 1
+  frozen_dtype: str = "float32"
+  log_snr_shift: float = 0.0
+  log_snr_spread: float = 1.0
+  averages: tuple[float, ...] = ()
+  ema_decay: float = 0.9999
+  log_every: int = 100
+  eval_every: int = 1000
+  eval_batches: int = 8
+  sample_every: int = 5000
+  num_samples: int = 8
+  checkpoint_every: int = 1000
+  max_checkpoints: int = 3
+  profile_steps: int = 0
+
+  def __post_init__(self):
+    counts = ("num_steps", "batch_size", "num_microbatches", "log_every", "eval_batches")
+    for field in (*counts, "checkpoint_every", "max_checkpoints", "num_samples"):
+      at_least(f"train.{field}", getattr(self, field), 1)
+    for field in ("eval_every", "sample_every", "profile_steps"):
+      at_least(f"train.{field}", getattr(self, field), 0)
+    between("train.ema_decay", self.ema_decay, 0, 1)
+    one_of("train.frozen_dtype", self.frozen_dtype, ("float32", "bfloat16"))
+    self.make_levels()
+    object.__setattr__(self, "averages", tuple(self.averages))
+    for length in self.averages:
+      between("train.averages", length, SHORTEST, LONGEST)
+
+  def make_levels(self) -> Levels:
+    """The noise levels that training draws."""
+    return Levels(self.log_snr_shift, self.log_snr_spread)
 
 
 @dataclasses.dataclass(frozen=True)

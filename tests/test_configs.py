@@ -9,9 +9,10 @@ import pytest
 
 from configs import stunet_if
 from lumiere import checkpoints, weights
-from lumiere.experiment import Experiment, SuperResolutionConfig
+from lumiere.experiment import Experiment
 from lumiere.interop import architectures, convert
 from lumiere.model import abstract_model
+from lumiere.sections import SuperResolutionConfig
 
 CONFIGS = sorted(
   path.stem

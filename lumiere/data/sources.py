@@ -9,8 +9,9 @@ from lumiere import checksums, processes
 from lumiere.data.embeddings import Index, WithText
 from lumiere.data.loader import ToClip, Tokenize
 from lumiere.data.moving_shapes.endless import SPLITS, EndlessConfig, EndlessShapes
-from lumiere.experiment import DataConfig, Experiment
+from lumiere.experiment import Experiment
 from lumiere.fields import from_mapping
+from lumiere.sections import DataConfig
 from lumiere.text.tokenize import cut_off
 
 

@@ -14,9 +14,9 @@ from jaxtyping import UInt8
 from lumiere.data import frames, sources
 from lumiere.evaluation.moving_shapes import judge, report
 from lumiere.evaluation.two_things import judge_pairs, report_pairs
-from lumiere.experiment import DataConfig
 from lumiere.sampling.cascade import example_keys
 from lumiere.sampling.generator import Generator
+from lumiere.sections import DataConfig
 
 SPLITS = ("test", "unseen")
 # Fields that a picture shows.

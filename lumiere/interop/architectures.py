@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from lumiere.experiment import DiffusionConfig, SamplingConfig
 from lumiere.interop import kinds
+from lumiere.sections import DiffusionConfig, SamplingConfig
 from lumiere.text.glide import GlideTextConfig
 from stunet.blocks import ACTIVATIONS
 from stunet.image_unet import ImageUNetConfig

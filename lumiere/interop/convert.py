@@ -17,16 +17,7 @@ import yaml
 from flax import traverse_util
 
 from lumiere import checkpoints, files, pretrained_text, weights
-from lumiere.experiment import (
-  STAGES,
-  DataConfig,
-  DiffusionConfig,
-  Experiment,
-  SamplingConfig,
-  SuperResolutionConfig,
-  TextConfig,
-  TrainConfig,
-)
+from lumiere.experiment import STAGES, Experiment
 from lumiere.interop import (
   architectures,
   folders,
@@ -38,6 +29,14 @@ from lumiere.interop import (
   tokenizer,
 )
 from lumiere.model import abstract_model
+from lumiere.sections import (
+  DataConfig,
+  DiffusionConfig,
+  SamplingConfig,
+  SuperResolutionConfig,
+  TextConfig,
+  TrainConfig,
+)
 from lumiere.text import clip, glide
 from stunet.image_unet import ImageUNetConfig
 

@@ -13,9 +13,10 @@ import jax
 from etils import epath
 
 from lumiere import averages, checkpoints, fields, release_folder
-from lumiere.experiment import PARENTS, STAGES, Experiment, SamplingConfig
+from lumiere.experiment import PARENTS, STAGES, Experiment
 from lumiere.model import abstract_model, frozen_of
 from lumiere.release import card
+from lumiere.sections import SamplingConfig
 from lumiere.trained import Trained
 from lumiere.trees import CheckpointError
 

@@ -17,13 +17,14 @@ from jaxtyping import ArrayLike, Bool, Float, Key, UInt8
 from lumiere import averages, checkpoints, pretrained, pretrained_text, release_folder
 from lumiere import mesh as meshes
 from lumiere.data import frames
-from lumiere.experiment import Experiment, SamplingConfig
+from lumiere.experiment import Experiment
 from lumiere.pretrained_text import TextEncoder
 from lumiere.sampling import given as givens
 from lumiere.sampling.generator import Generator, Progress, Start
 from lumiere.sampling.given import Given
 from lumiere.sampling.prompts import Prompt, check_prompts
 from lumiere.sampling.windows import condition, in_windows
+from lumiere.sections import SamplingConfig
 from lumiere.trained import Record
 
 Image = UInt8[np.ndarray, "_h _w 3"]

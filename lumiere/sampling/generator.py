@@ -24,11 +24,12 @@ from diffusion.known import keep_known
 from diffusion.samplers import State, denoise_step, draw_noise
 from diffusion.schedule import alpha_sigma
 from lumiere import weights
-from lumiere.experiment import Experiment, SamplingConfig
+from lumiere.experiment import Experiment
 from lumiere.fields import between
 from lumiere.masks import shown
 from lumiere.model import Conditioning, image_prefixes, unconditional
 from lumiere.pretrained_text import TextEncoder
+from lumiere.sections import SamplingConfig
 from lumiere.text import TEXT_KEYS
 from lumiere.text.tokenize import cut_off
 from lumiere.weights import Weights

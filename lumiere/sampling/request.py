@@ -18,7 +18,7 @@ from tqdm import tqdm
 from lumiere import checkpoints, fields
 from lumiere.averages import LONGEST, SHORTEST
 from lumiere.data import frames
-from lumiere.experiment import Experiment, MeshConfig, SamplingConfig
+from lumiere.experiment import Experiment
 from lumiere.mesh import make_mesh
 from lumiere.sampling import given as givens
 from lumiere.sampling import inputs, outputs
@@ -26,6 +26,7 @@ from lumiere.sampling.cascade import Cascade, check_conditional, check_style
 from lumiere.sampling.given import Given
 from lumiere.sampling.prompts import Prompt, check_prompts, in_one_line
 from lumiere.sampling.windows import in_windows
+from lumiere.sections import MeshConfig, SamplingConfig
 
 # (cascade, prompts, **options) -> videos
 Make = Callable[..., UInt8[np.ndarray, "b t h w 3"]]

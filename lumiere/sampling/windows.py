@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lumiere.experiment import Experiment, SamplingConfig
+from lumiere.experiment import Experiment
 from lumiere.sampling.generator import Generator, check_length
 from lumiere.sampling.prompts import Prompt, of_windows, timed
+from lumiere.sections import SamplingConfig
 from multidiffusion.windows import plan_windows
 
 

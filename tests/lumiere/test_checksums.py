@@ -7,7 +7,7 @@ import pytest
 
 from lumiere import checksums
 from lumiere import mesh as meshes
-from lumiere.experiment import MeshConfig
+from lumiere.sections import MeshConfig
 
 
 def mix(x: int) -> int:

@@ -13,9 +13,10 @@ import pytest
 
 from lumiere import mesh as meshes
 from lumiere import weights
-from lumiere.experiment import Experiment, MeshConfig
+from lumiere.experiment import Experiment
 from lumiere.model import abstract_model
 from lumiere.sampling.generator import Generator
+from lumiere.sections import MeshConfig
 from lumiere.state import TrainState, init_state
 from lumiere.training.stages import Stage
 from lumiere.training.step import make_train_step

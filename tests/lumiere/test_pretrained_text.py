@@ -11,7 +11,7 @@ from flax import nnx
 
 from lumiere import mesh as meshes
 from lumiere import pretrained_text, weights
-from lumiere.experiment import MeshConfig
+from lumiere.sections import MeshConfig
 from lumiere.text.t5 import T5Config, T5Encoder
 from tests.lumiere.interop.published import train_pieces
 from tests.lumiere.test_files import POINTER

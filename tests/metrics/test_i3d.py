@@ -15,7 +15,7 @@ import pytest
 from benchmarks import damage
 from lumiere import packaged
 from lumiere.evaluation.metrics import i3d_weights
-from lumiere.evaluation.metrics.distances import kernel_distance
+from lumiere.evaluation.metrics.distances import Moments, frechet, kernel_distance
 
 GOLDEN = pathlib.Path(__file__).parent / "i3d.json"
 WEIGHTS = packaged.cache_folder() / i3d_weights.NAME

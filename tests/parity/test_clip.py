@@ -13,10 +13,10 @@ pytest.importorskip("tokenizers", reason="make test-parity installs it")
 from lumiere import mesh as meshes  # noqa: E402
 from lumiere import pretrained_text, weights  # noqa: E402
 from lumiere.evaluation.metrics import clip as metric  # noqa: E402
-from lumiere.experiment import DiffusionConfig  # noqa: E402
 from lumiere.interop import convert  # noqa: E402
 from lumiere.model import build_model  # noqa: E402
 from lumiere.sampling.generator import Generator  # noqa: E402
+from lumiere.sections import DiffusionConfig  # noqa: E402
 from lumiere.text.clip import ClipEncoder  # noqa: E402
 from stunet.image_unet import ImageUNetConfig  # noqa: E402
 from tests.parity import clip_files  # noqa: E402

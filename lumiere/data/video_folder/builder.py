@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
+from tqdm import tqdm
 
 from lumiere.data.video_folder.captions import Found, find_videos, read_captions
 from lumiere.data.video_folder.clips import Clip, UnusableError, read_clips
@@ -97,7 +98,8 @@ class VideoFolder(tfds.core.GeneratorBasedBuilder):
     folder = pathlib.Path(self.builder_config.folder)
     found = find_videos(folder)
     self._captions, self._skipped = read_captions(folder, found), dict(found.skipped)
-    usable = [name for name in found.videos if self._is_usable(name)]
+    videos = tqdm(found.videos, desc="Looking at the videos", unit="video", disable=None)
+    usable = [name for name in videos if self._is_usable(name)]
     if not usable:
       why = summary(self._skipped) or f"there is no video in it ({', '.join(VIDEOS)})"
       raise ValueError(f"folder={str(folder)!r} gives no clips: {why}")

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from lumiere import mesh as meshes
 from lumiere import pretrained_text, weights
 from lumiere.evaluation.metrics.backbone import Backbone
-from lumiere.experiment import MeshConfig
+from lumiere.sections import MeshConfig
 from lumiere.text.clip import ClipConfig, ClipEncoder
 
 # Of the pictures that CLIP was trained on.

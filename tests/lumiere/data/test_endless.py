@@ -13,7 +13,7 @@ from lumiere.data.moving_shapes.endless import (
   shows_all,
 )
 from lumiere.data.moving_shapes.scene import COLOURS, MOTIONS, SHAPES, family, is_held_out
-from lumiere.experiment import DataConfig
+from lumiere.sections import DataConfig
 
 COMBINATIONS = [
   (colour, shape, motion)

@@ -3,7 +3,7 @@
 import pytest
 
 from lumiere.evaluation.held_out import SPLITS, HeldOut
-from lumiere.experiment import DataConfig
+from lumiere.sections import DataConfig
 
 DATA = DataConfig("moving_shapes_endless", 16, 32, moving_shapes_endless=dict(max_things=2))
 

@@ -8,9 +8,9 @@ from flax import traverse_util
 from safetensors.numpy import save_file
 
 from lumiere import pretrained_text, weights
-from lumiere.experiment import MeshConfig
 from lumiere.interop import convert, names, text
 from lumiere.mesh import make_mesh
+from lumiere.sections import MeshConfig
 from lumiere.text import clip
 from lumiere.text.clip import ClipConfig
 from tests.lumiere.text.test_clip import TINY

@@ -14,10 +14,10 @@ from diffusion.guidance import classifier_free
 from diffusion.samplers import denoise_step
 from lumiere import checkpoints, weights
 from lumiere import mesh as meshes
-from lumiere.experiment import DiffusionConfig, SamplingConfig
 from lumiere.interop import architectures, convert
 from lumiere.model import abstract_model, unconditional
 from lumiere.pretrained_text import TextEncoder
+from lumiere.sections import DiffusionConfig, SamplingConfig
 from lumiere.training.stages import Stage
 from stunet.stunet import TemporalConfig
 from tests.lumiere.interop.published import (

@@ -12,9 +12,9 @@ from flax import nnx
 from safetensors.numpy import save_file
 
 from lumiere import checkpoints, weights
-from lumiere.experiment import SamplingConfig
 from lumiere.interop import architectures, convert
 from lumiere.model import unconditional
+from lumiere.sections import SamplingConfig
 from stunet.image_unet import ImageUNet
 from stunet.inflation import inflate
 from stunet.stunet import TemporalConfig

@@ -5,8 +5,9 @@ import functools
 
 import pytest
 
-from lumiere.experiment import Experiment, MeshConfig
+from lumiere.experiment import Experiment
 from lumiere.planning import plan, records
+from lumiere.sections import MeshConfig
 from tests.lumiere.experiments import micro_config
 
 
