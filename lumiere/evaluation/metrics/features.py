@@ -6,7 +6,6 @@ depend on. Several processes that see one cache folder may share the work (`shar
 
 import dataclasses
 import itertools
-import pathlib
 
 import jax
 import numpy as np
@@ -115,12 +114,12 @@ def rows_of(backbone: Backbone, clips, batch_size: int, kind: str):
 
 
 class _Cache:
-  """Rows by the checksums of the videos."""
+  """Rows by the checksums of the videos: those of all files, of which this process writes its own."""
 
   def __init__(
     self, folder: epath.PathLike | None, backbone: Backbone, protocol: Protocol, part: str
   ):
-    self.rows, self._new, self._path = {}, 0, None
+    self.rows, self._own, self._new, self._path = {}, {}, 0, None
     if folder is None:
       return
     what = [backbone.name, backbone.checksum, dataclasses.asdict(protocol.of_features)]
@@ -129,19 +128,24 @@ class _Cache:
     self._path = folder / f"{part}.npz"
     for path in sorted(folder.glob("*.npz")):
       with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        self.rows |= dict(zip(stored["checksums"].tolist(), stored["rows"], strict=True))
+        rows = dict(zip(stored["checksums"].tolist(), stored["rows"], strict=True))
+      self.rows |= rows
+      if path == self._path:
+        self._own = rows
 
   def add(self, names: list[str], rows: Float[np.ndarray, "n d"]):
-    self.rows |= dict(zip(names, rows, strict=True))
+    made = dict(zip(names, rows, strict=True))
+    self.rows |= made
+    self._own |= made
     self._new += 1
     if self._new % KEPT_EVERY == 0:
       self.write()
 
   def write(self):
-    """Writes all rows, beside the file first."""
+    """Writes the own rows, beside the file first."""
     if self._path is None or not self._new:
       return
     beside = self._path.parent / f".{self._path.name}"
     with beside.open("wb") as file:
-      np.savez(file, checksums=np.array(list(self.rows)), rows=np.stack(list(self.rows.values())))
-    pathlib.Path(beside).replace(self._path)
+      np.savez(file, checksums=np.array(list(self._own)), rows=np.stack(list(self._own.values())))
+    beside.replace(self._path)

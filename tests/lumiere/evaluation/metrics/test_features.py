@@ -60,6 +60,8 @@ def test_rows_do_not_depend_on_batches_and_shards(videos, backbone, tmp_path):
     compute(videos, backbone, cache=cache, shard=(index, 3))
   before = backbone.compute.seen
   np.testing.assert_array_equal(compute(videos, backbone, cache=cache).rows, whole.rows)
+  kept = [len(np.load(path)["rows"]) for path in cache.glob("*/*.npz")]
+  assert sum(kept) == len(np.unique(whole.rows, axis=0))  # each file has the rows of its own shard
   assert backbone.compute.seen == before  # all rows were there
 
 
