@@ -103,11 +103,11 @@ def digest(fingerprint: dict[str, Any]) -> str:
 
 def _builder(config: DataConfig):
   # TFDS, which an endless world does without.
-  from lumiere.data import video_folder
-  from lumiere.data.moving_shapes import builder
+  from lumiere.data.moving_shapes import builder as moving_shapes
+  from lumiere.data.video_folder import builder as video_folder
 
   if config.dataset == "moving_shapes":
-    return builder.load_or_prepare(config.data_dir, fps=config.fps, **config.moving_shapes)
+    return moving_shapes.load_or_prepare(config.data_dir, fps=config.fps, **config.moving_shapes)
   settings = {"num_frames": config.num_frames, "resolution": config.resolution}
   settings |= dict(config.video_folder)
   return video_folder.load_or_prepare(config.folder, config.data_dir, fps=config.fps, **settings)

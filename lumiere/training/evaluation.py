@@ -9,7 +9,6 @@ import dataclasses
 import jax
 import numpy as np
 from absl import logging
-from clu import metric_writers
 from jaxtyping import Float
 
 from lumiere import packaged, processes
@@ -21,6 +20,7 @@ from lumiere.sampling import cascade
 from lumiere.sampling.generator import Generator, SamplingError
 from lumiere.training import samples
 from lumiere.training.log import say
+from lumiere.training.writers import metric_writers
 
 
 class Evaluator:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 from absl import logging
-from clu import metric_writers, periodic_actions
 from etils import epath
 from jax.experimental import multihost_utils
 from tqdm import tqdm
@@ -30,6 +29,7 @@ from lumiere.training.log import say
 from lumiere.training.stages import Stage
 from lumiere.training.step import make_eval_step, make_train_step
 from lumiere.training.throughput import Throughput
+from lumiere.training.writers import metric_writers, periodic_actions
 
 # (stage, generator of the averaged weights, workdir, writer) -> None
 Show = Callable[[Stage, Generator, epath.PathLike, metric_writers.MetricWriter], None]

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
-from clu import metric_writers
 from etils import epath
 
 from lumiere import processes
@@ -16,6 +15,7 @@ from lumiere.experiment import Experiment
 from lumiere.sampling import cascade
 from lumiere.sampling.generator import Generator, SamplingError
 from lumiere.training.stages import Stage
+from lumiere.training.writers import metric_writers
 
 
 def write(

@@ -1,6 +1,9 @@
 """The recipe of the release, with networks of a few weights: it trains, judges on the way, goes on, leaves a candidate."""
 
 import json
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ from lumiere.experiment import Experiment
 from lumiere.sampling.cascade import load_generator
 from scripts import train_release
 from tests.lumiere.experiments import micro_config
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def experiment(num_steps: int) -> Experiment:
@@ -49,6 +54,28 @@ def test_a_stage_is_trained_judged_and_left_as_a_candidate(tmp_path, capsys):
     np.asarray(each.params["network"]["conv_in"]["kernel"]) for each in (candidate, trained)
   )
   np.testing.assert_allclose(own, given, rtol=2**-8)
+
+
+WITHOUT_TENSORFLOW = """
+import importlib.machinery, pathlib, sys
+find = importlib.machinery.PathFinder.find_spec
+hidden = ("tensorflow", "tensorflow_datasets")
+hide = lambda cls, name, *rest: None if name.split(".")[0] in hidden else find(name, *rest)
+importlib.machinery.PathFinder.find_spec = classmethod(hide)
+from scripts import train_release
+from tests.scripts.test_train_release import experiment
+train_release.train("t2i", experiment(2), pathlib.Path(sys.argv[1]), num_judged=2)
+assert not set(hidden) & set(sys.modules)
+"""
+
+
+def test_a_machine_without_tensorflow_will_do(tmp_path):
+  """A bare GPU machine has none."""
+  command = [sys.executable, "-c", WITHOUT_TENSORFLOW, str(tmp_path)]
+  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr
+  assert "no TensorBoard files are written" in done.stderr
+  assert list(json.loads((tmp_path / "curve.json").read_text())["t2i"]) == ["2"]
 
 
 def test_lines_of_a_curve_are_in_the_order_of_steps():

@@ -1,5 +1,1 @@
-"""A dataset of one's own videos: a folder of video files with captions."""
-
-from lumiere.data.video_folder.builder import VideoFolder, VideoFolderConfig, load_or_prepare
-
-__all__ = ["VideoFolder", "VideoFolderConfig", "load_or_prepare"]
+"""A dataset of one's own videos: a folder of video files with captions. Only `builder.py` needs TFDS."""

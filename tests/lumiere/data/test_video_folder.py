@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from lumiere.data import frames, video_folder
+from lumiere.data import frames
 from lumiere.data.loader import ToClip, Tokenize, make_loader
+from lumiere.data.video_folder import builder as video_folder
 from lumiere.data.video_folder.builder import split_by_hash
 from lumiere.data.video_folder.clips import UnusableError, read_clips
 from lumiere.text.tokenize import ByteTokenizer
@@ -336,7 +337,8 @@ def test_neither_preparing_nor_loading_imports_tensorflow(tmp_path):
   (tmp_path / "videos" / "a.txt").write_text("red")
   program = """if True:
     import sys
-    from lumiere.data import frames, video_folder
+    from lumiere.data import frames
+    from lumiere.data.video_folder import builder as video_folder
     from lumiere.data.loader import ToClip, make_loader
     builder = video_folder.load_or_prepare(*sys.argv[1:], num_frames=4, fps=8.0, resolution=16)
     source = builder.as_data_source(split="train")

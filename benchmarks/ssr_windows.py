@@ -1,0 +1,94 @@
+"""Super-resolution of long clips in windows: independent ones, ones that are blended afterwards, and MultiDiffusion.
+
+python benchmarks/ssr_windows.py
+
+Low resolution is that of true clips of four windows, so that the truth of the high one is known. Every way has the same noise.
+"""
+
+import dataclasses
+
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from lumiere import cli
+
+
+def main():
+  """Makes the clips, measures them, prints a table and draws X-T slices."""
+  from lumiere import Cascade, pretrained
+  from lumiere.data import frames
+  from lumiere.data.moving_shapes import random_scene, render
+  from lumiere.evaluation.seams import frame_change, seam_score
+  from lumiere.sampling.cascade import example_keys
+  from multidiffusion.windows import plan_windows
+
+  values = flags.FLAGS
+  cascade = Cascade.restore(*pretrained.cascade_of(values.workdir, values.ssr_workdir))
+  own, data = cascade.ssr.experiment.sampling, cascade.ssr.experiment.data
+  num_frames = 4 * own.window
+  rng = np.random.default_rng(3)
+  scenes = [random_scene(rng, num_frames / data.fps) for _ in range(values.num_clips)]
+  true = np.stack([render(scene, num_frames, data.fps, data.resolution) for scene in scenes])
+  factor = cascade.ssr.experiment.super_resolution.factor
+  small = np.stack([frames.area_resize(clip, data.resolution // factor) for clip in true])
+
+  def upscale(low_res, first: int, sampling, seed: int = 2):
+    keys = example_keys(seed, first, len(low_res))
+    return np.asarray(cascade.upscale(low_res, [""] * len(low_res), keys, sampling))
+
+  def blended(low_res, first: int):
+    """Overlapping windows, each from its own noise; where two overlap, their tapered mean."""
+    plan = plan_windows(num_frames, own.window, own.stride)
+    parts = [
+      upscale(low_res[:, frames_of], first, dataclasses.replace(own, window=0), seed)
+      for seed, frames_of in enumerate(plan.indices(), 3)
+    ]
+    total, weights = 0.0, np.zeros(num_frames)
+    for part, at, weight in zip(parts, plan.indices(), plan.weights("tapered"), strict=True):
+      spread = np.zeros((len(part), num_frames, *part.shape[2:]), np.float32)
+      spread[:, at] = part * weight[None, :, None, None, None]
+      total = total + spread
+      weights[at] += weight
+    return total / weights[None, :, None, None, None]
+
+  ways = {
+    "independent windows": lambda x, first: upscale(
+      x, first, dataclasses.replace(own, stride=own.window)
+    ),
+    "blended windows": blended,
+    "MultiDiffusion": lambda x, first: upscale(x, first, own),
+    "one window": lambda x, first: upscale(x, first, dataclasses.replace(own, window=0)),
+  }
+  borders = plan_windows(num_frames, own.window, own.window).borders()
+  print(f"{len(true)} clips of {num_frames} frames, windows of {own.window}, stride {own.stride}")
+  print(f"{'':<22}{'seam score':>16}{'error':>18}{'flicker':>18}")
+  slices = [true[0]]
+  for name, make in ways.items():
+    firsts = tqdm(range(len(small)), desc=name, disable=None)
+    made = np.concatenate([make(small[first : first + 1], first) for first in firsts])
+    difference = made - true
+    seams = [seam_score(v, borders, r) for v, r in zip(made, true, strict=True)]
+    errors = 255 / 2 * np.sqrt(np.mean(np.square(difference), axis=(1, 2, 3, 4)))
+    flicker = [255 / 2 * frame_change(d).mean() for d in difference]
+    cells = [with_error(v, digits) for v, digits in ((seams, 3), (errors, 2), (flicker, 2))]
+    print(f"{name:<22}{cells[0]:>16}{cells[1]:>18}{cells[2]:>18}", flush=True)
+    slices.append(made[0])
+  if values.out:
+    pictures = [frames.xt_slice(frames.to_uint8(video)) for video in slices]
+    frames.write_image(values.out, np.concatenate(pictures, axis=1))
+
+
+def with_error(values, digits: int) -> str:
+  """The mean with its standard error."""
+  return (
+    f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.{digits}f}"
+  )
+
+
+if __name__ == "__main__":
+  flags.DEFINE_string("workdir", None, "Run or release of a base; default: the one that ships.")
+  flags.DEFINE_string("ssr_workdir", None, "The same of super-resolution.")
+  flags.DEFINE_integer("num_clips", 16, "Clips.", 2)
+  flags.DEFINE_string("out", None, "Picture of X-T slices: the truth, then the rows of the table.")
+  cli.run(main)
