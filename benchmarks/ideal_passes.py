@@ -55,10 +55,12 @@ def main():
   said = orbits.held_out(values.each)
   unsaid = [asked.without_motion() for asked in said]
   true = one_pass.truth(said)
-  sets, results = {"true clips": true}, {"true clips": orbits.measured(true, true, said)}
+  sets, free = {"true clips": true}, {}
+  results = {"true clips": orbits.measured(true, true, said)}
   for method in METHODS:
     sets[method] = sample_all(method, said)
-    results[method] = orbits.measured(sets[method], sample_all(method, unsaid), said)
+    free[method] = sample_all(method, unsaid)
+    results[method] = orbits.measured(sets[method], free[method], said)
     print(f"{method}: done", flush=True)
   others = one_pass.truth(orbits.held_out(values.each, seed=2))
   for method, found in one_pass.distances(out, others, sets).items():
@@ -66,7 +68,7 @@ def main():
   (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
   (out / "table.md").write_text(table := one_pass.tables(results) + "\n")
   print(table)
-  one_pass.draw_slices(out / "slices.png", said, sets)
+  one_pass.draw_slices(out / "slices.png", free)
 
 
 def sample_all(method: str, asked: Sequence) -> np.ndarray:

@@ -13,7 +13,7 @@ On the world of `orbits.py`, with networks of the same kind, the same clips and 
 
 Videos of captions that say rate and direction are read: does the thing go round as asked, or as keyframes take it for? Those
 of captions that say neither may go round in any way, as long as it is one. The command trains and samples what is missing, and
-goes on where it was stopped. OUT/results.json, OUT/table.md and OUT/slices.png are what docs/evidence.md shows.
+goes on where it was stopped. OUT/results.json, OUT/slices.png are what comes of it.
 """
 
 import dataclasses
@@ -312,9 +312,9 @@ def tables(results: dict[str, dict]) -> str:
       ]
       lines.append(f"| {method} | " + " | ".join(cells) + " |")
   columns = {
-    "one way throughout": lambda r: f"{r['steady']:.0%}",
-    "both halves alike": lambda r: f"{r['same_halves']:.0%}",
-    "faster than keyframes tell": lambda r: f"{r['fast']:.0%}",
+    "one way throughout": lambda r: with_error(r["steady"], r["n_unsaid"]),
+    "both halves alike": lambda r: with_error(r["same_halves"], r["n_unsaid"]),
+    "faster than keyframes tell": lambda r: with_error(r["fast"], r["n_unsaid"]),
     "colour change, of 255": lambda r: f"{r['colour_drift']:.0f}",
     "size spread": lambda r: f"{r['size_spread']:.1%}",
     "KVD": lambda r: f"{r['kvd']:.1f}",
@@ -333,18 +333,20 @@ def with_error(share: float, n: int) -> str:
   return f"{100 * share:.0f} ± {100 * np.sqrt(smooth * (1 - smooth) / (n + 4)):.0f} %"
 
 
-def draw_slices(path: pathlib.Path, asked: Sequence, sets: dict[str, np.ndarray]):
-  """X-T slices through the orbit's centre side by side: a row for each way to make clips, a column for each rate."""
-  from benchmarks import orbits
+def draw_slices(path: pathlib.Path, sets: dict[str, np.ndarray], columns: int = 6):
+  """X-T slices side by side, time running down: a row for each way to make clips, a column for each of the first captions.
+
+  A slice shows of each column of pixels the one that differs most from the background, so that no motion is missed.
+  """
   from lumiere.data import frames
 
-  shown = [next(i for i, a in enumerate(asked) if a.turns == q / 4) for q in orbits.QUARTERS]
   rows = []
   for clips in sets.values():
     slices = []
-    for index in shown:
-      row = int(asked[index].scene.things[0].centre[1] * clips.shape[2])
-      picture = frames.enlarge(clips[index][:, row], 128)
+    for clip in clips[:columns]:
+      away = np.abs(clip.astype(int) - clip[:1, :1, :1]).sum(axis=-1)
+      farthest = away.argmax(axis=1)[:, None, :, None]
+      picture = frames.enlarge(np.take_along_axis(clip, farthest, axis=1)[:, 0], 128)
       slices.append(np.pad(picture, [(2, 2), (2, 2), (0, 0)], constant_values=255))
     rows.append(np.concatenate(slices, axis=1))
   frames.write_image(path, np.concatenate(rows))

@@ -200,8 +200,9 @@ def measured(
   Returns:
     `rates`: for each number of quarter turns a second, how many videos there are, and the shares that go round "as asked",
       as their keyframes would also do ("aliased"), or neither steadily one nor the other ("else").
-    `steady`: of the others, the share that goes round in one way from beginning to end; `same_halves`: the share in which
-      both halves go round alike; `fast`: the share that goes round faster than keyframes can tell.
+    `n_unsaid`: how many of the others there are; `steady`: the share of them that goes round in one way from beginning to end;
+      `same_halves`: the share in which both halves go round alike; `fast`: the share that goes round faster than keyframes can
+      tell.
     `colour_drift`, `size_spread`: medians over the former, see `Reading`.
   """
   readings, free = [read(video) for video in said], [read(video) for video in unsaid]
@@ -224,6 +225,7 @@ def measured(
   share = lambda test: float(np.mean([test(r) for r in free]))
   return {
     "rates": rates,
+    "n_unsaid": len(free),
     "steady": share(lambda r: r.explained > STEADY),
     "same_halves": share(lambda r: abs(r.halves[0] - r.halves[1]) < 0.25),
     "fast": share(lambda r: abs(r.turns) > KEYFRAME_RATE / 2),
