@@ -13,7 +13,7 @@ On the world of `orbits.py`, with networks of the same kind, the same clips and 
 
 Videos of captions that say rate and direction are read: does the thing go round as asked, or as keyframes take it for? Those
 of captions that say neither may go round in any way, as long as it is one. The command trains and samples what is missing, and
-goes on where it was stopped. OUT/results.json, OUT/slices.png are what comes of it.
+goes on where it was stopped. OUT/results.json and OUT/slices.png are what comes of it.
 """
 
 import dataclasses
@@ -81,14 +81,12 @@ def main():
     results[method] = orbits.measured(clips["said"], clips["unsaid"], said)
     results[method]["GFLOP a clip"] = operations(method, models) / 1e9
   others = truth(orbits.held_out(values.each, seed=2))
-  clips = {"true clips": true} | {method: made[method]["said"] for method in METHODS}
-  for method, found in distances(out, others, clips).items():
+  sets = {"true clips": true} | {method: made[method]["said"] for method in METHODS}
+  for method, found in distances(out, others, sets).items():
     results[method] |= found
   (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
   print(tables(results))
-  draw_slices(
-    out / "slices.png", said, {"true clips": true} | {m: made[m]["said"] for m in METHODS}
-  )
+  draw_slices(out / "slices.png", {method: clips["unsaid"] for method, clips in made.items()})
 
 
 def experiment_of(name: str, out: pathlib.Path):
