@@ -6,10 +6,15 @@ python benchmarks/fvd_bias.py --num_clips=1600
 Clips are those of moving shapes, 16 frames of 128x128 pixels. Of each number, disjoint sets are drawn several times.
 """
 
+import pathlib
+import sys
+
 import numpy as np
 from absl import flags
 
-from lumiere import cli
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from lumiere import cli  # noqa: E402
 
 COUNTS = (50, 100, 200, 401, 500, 600, 800, 1200, 1600, 2400)
 
