@@ -54,7 +54,7 @@ def main():
   out.mkdir(parents=True, exist_ok=True)
   said = orbits.held_out(values.each)
   unsaid = [asked.without_motion() for asked in said]
-  true = one_pass.truth(said)
+  true = orbits.truth(said)
   sets, free = {"true clips": true}, {}
   results = {"true clips": orbits.measured(true, true, said)}
   for method in METHODS:
@@ -62,7 +62,7 @@ def main():
     free[method] = sample_all(method, unsaid)
     results[method] = orbits.measured(sets[method], free[method], said)
     print(f"{method}: done", flush=True)
-  others = one_pass.truth(orbits.held_out(values.each, seed=2))
+  others = orbits.truth(orbits.held_out(values.each, seed=2))
   for method, found in one_pass.distances(out, others, sets).items():
     results[method] |= found
   (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
@@ -83,7 +83,7 @@ def sample_all(method: str, asked: Sequence) -> np.ndarray:
 
 def make(method: str, asked: Sequence, first: int) -> np.ndarray:
   """Clips for a batch of captions, uint8 [b t h w 3]; noise depends on `first` and on the stage."""
-  from benchmarks import one_pass, orbits
+  from benchmarks import orbits
   from lumiere.data import frames
 
   shape = (len(asked), orbits.NUM_FRAMES, orbits.RESOLUTION, orbits.RESOLUTION, 3)
@@ -97,7 +97,7 @@ def make(method: str, asked: Sequence, first: int) -> np.ndarray:
     given = conditioning(asked, np.zeros(shape)[few], mask[few])
     keyframes = frames.to_uint8(np.asarray(sampled("keyframes", given, 2 * first)))
   else:
-    keyframes = one_pass.truth(asked)[:, :: orbits.EVERY]
+    keyframes = orbits.truth(asked)[:, :: orbits.EVERY]
   known = np.zeros(shape, np.float32)
   known[:, :: orbits.EVERY] = frames.to_float(keyframes)
   mask[:, :: orbits.EVERY] = 1
@@ -107,11 +107,12 @@ def make(method: str, asked: Sequence, first: int) -> np.ndarray:
 
 def conditioning(asked: Sequence, known: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
   """What `best_denoiser` takes; captions that say rate and direction allow these only."""
+  from benchmarks import orbits
   from lumiere.data import frames
   from lumiere.data.moving_shapes.scene import BACKGROUNDS, COLOURS
 
   as_float = lambda table, names: frames.to_float(np.array([table[n] for n in names], np.uint8))
-  rates = [quarters / 4 * (1 if way == "clockwise" else -1) for quarters, way in all_rates()]
+  rates = [orbits.signed(quarters, way) for quarters, way in all_rates()]
   said = ["turns" in a.caption for a in asked]
   return {
     "colour": as_float(COLOURS, [a.scene.things[0].colour for a in asked]),
@@ -189,9 +190,7 @@ class Clips(NamedTuple):
     for index, (quarters, way) in enumerate(all_rates()):
       for size in SIZES:
         for phase in 2 * np.pi * np.arange(PHASES) / PHASES:
-          thing = orbits.Orbiting(
-            "circle", "white", f"circles {way}", None, (0.5, 0.5), size, phase, turns=quarters / 4
-          )
+          thing = orbits.orbiting("white", quarters, way, size, float(phase))
           video = render(
             Scene((thing,), "black"), num_frames, orbits.FPS / every, orbits.RESOLUTION
           )

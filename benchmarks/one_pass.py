@@ -36,9 +36,9 @@ WINDOWS = {  # of a method's name: stride, weights
   "overlapping windows": (WINDOW // 2, "tapered"),
   "independent windows": (WINDOW, "uniform"),
 }
+WHOLE = {"one pass": "one_pass", "flat in time": "flat"}  # methods that need one network
 METHODS = (
-  "one pass",
-  "flat in time",
+  *WHOLE,
   *(
     f"{keyframes}, {windows}"
     for keyframes in ("keyframes", "true keyframes")
@@ -75,12 +75,12 @@ def main():
       "said": sampled(out, method, "said", models, said),
       "unsaid": sampled(out, method, "unsaid", models, unsaid),
     }
-  true = truth(said)
+  true = orbits.truth(said)
   results = {"true clips": orbits.measured(true, true[: len(unsaid)], said)}
   for method, clips in made.items():
     results[method] = orbits.measured(clips["said"], clips["unsaid"], said)
     results[method]["GFLOP a clip"] = operations(method, models) / 1e9
-  others = truth(orbits.held_out(values.each, seed=2))
+  others = orbits.truth(orbits.held_out(values.each, seed=2))
   sets = {"true clips": true} | {method: made[method]["said"] for method in METHODS}
   for method, found in distances(out, others, sets).items():
     results[method] |= found
@@ -202,13 +202,6 @@ class Model:
     )
 
 
-def truth(asked: Sequence) -> np.ndarray:
-  """The clips that captions were written for."""
-  from benchmarks import orbits
-
-  return np.stack([orbits.clip(a.scene) for a in asked])
-
-
 def sampled(out: pathlib.Path, method: str, kind: str, models: dict[str, Model], asked: Sequence):
   """Clips of a method, from OUT/samples if they are there."""
   path = out / "samples" / f"{method.replace(', ', '_').replace(' ', '_')}_{kind}.npy"
@@ -230,15 +223,13 @@ def make(method: str, models: dict[str, Model], asked: Sequence, first: int):
   from lumiere.sampling import given
 
   captions, options = [a.caption for a in asked], dict(seed=1, first_index=first)
-  if method in ("one pass", "flat in time"):
-    return models[method.split()[0].replace("one", "one_pass")].cascade.generate(
-      captions, **options
-    )
+  if method in WHOLE:
+    return models[WHOLE[method]].cascade.generate(captions, **options)
   keyframes, windows = method.split(", ")
   if keyframes == "keyframes":
     known = models["keyframes"].cascade.generate(captions, **options)
   else:
-    known = truth(asked)[:, :: orbits.EVERY]
+    known = orbits.truth(asked)[:, :: orbits.EVERY]
   places = range(0, orbits.NUM_FRAMES, orbits.EVERY)
   parts = [given.keyframes(list(k), places, orbits.NUM_FRAMES, orbits.RESOLUTION) for k in known]
   stride, weights = WINDOWS[windows]
@@ -255,8 +246,8 @@ def operations(method: str, models: dict[str, Model]) -> float:
   from multidiffusion.windows import plan_windows
 
   whole = lambda model: model.sampling.num_steps * model.call_flops
-  if method in ("one pass", "flat in time"):
-    return whole(models[method.split()[0].replace("one", "one_pass")])
+  if method in WHOLE:
+    return whole(models[WHOLE[method]])
   keyframes, windows = method.split(", ")
   plan = plan_windows(orbits.NUM_FRAMES, WINDOW, WINDOWS[windows][0])
   total = len(plan.starts) * whole(models["between"])
@@ -267,21 +258,19 @@ def distances(
   out: pathlib.Path, reference: np.ndarray, sets: dict[str, np.ndarray]
 ) -> dict[str, dict]:
   """KVD of sets of clips to other true ones, and FVD where there are enough of them, with their protocol."""
-  from benchmarks import damage
+  from benchmarks import damage, orbits
   from lumiere import packaged
   from lumiere.evaluation.metrics import compare, i3d_weights
   from lumiere.evaluation.metrics.protocol import Protocol
 
   backbone = i3d_weights.load_backbone(packaged.cache_folder() / i3d_weights.NAME)
-  protocol = Protocol(num_frames=16, crop=False)
+  protocol = Protocol(num_frames=orbits.NUM_FRAMES, crop=False)
 
   def rows_of(name: str, clips: np.ndarray):
     path = out / "features" / f"{name}_{zlib.crc32(np.ascontiguousarray(clips)):08x}.npy"
     if not path.exists():
       path.parent.mkdir(exist_ok=True)
-      middle = (clips.shape[1] - protocol.num_frames) // 2
-      picked = clips[:, middle : middle + protocol.num_frames]
-      np.save(path, damage.features_of(backbone, picked))
+      np.save(path, damage.features_of(backbone, clips))
     return np.load(path)
 
   true, results = rows_of("reference", reference), {}

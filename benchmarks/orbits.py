@@ -1,4 +1,4 @@
-"""A world of moving shapes for `one_pass.py`: a circle that goes round and round, slowly or faster than keyframes can tell.
+"""A world of moving shapes for `one_pass.py` and `ideal_passes.py`: a circle that goes round and round, slowly or faster than keyframes can tell.
 
 It goes round the middle of the frame, from anywhere. Colours, size and the place where it begins vary.
 
@@ -83,18 +83,24 @@ class Reading(NamedTuple):
   size_spread: float
 
 
+def orbiting(colour: str, quarters: int, way: str, size: float, phase: float) -> Orbiting:
+  """A circle that goes round the middle of the frame at so many quarter turns a second."""
+  motion, middle = f"circles {way}", (0.5, 0.5)
+  return Orbiting("circle", colour, motion, None, middle, size, phase, turns=quarters / 4)
+
+
+def signed(quarters: int, way: str) -> float:
+  """Turns a second, below 0 if counterclockwise."""
+  return quarters / 4 * (1 if way == WAYS[0] else -1)
+
+
 def draw(rng: np.random.Generator, quarters: int, way: str) -> Asked:
   """A scene of a rate and a direction, and its caption."""
   colour, background = str(rng.choice(list(COLOURS))), str(rng.choice(list(BACKGROUNDS)))
   size, phase = rng.uniform(0.26, 0.34), rng.uniform(0, 2 * np.pi)
-  thing = Orbiting(
-    "circle", colour, f"circles {way}", None, (0.5, 0.5), size, phase, turns=quarters / 4
-  )
-  scene = Scene((thing,), background)
-  turns = quarters / 4 * (1 if way == WAYS[0] else -1)
-  return Asked(
-    caption_of(scene, f" {way} {QUARTERS[quarters]} quarter turns a second"), scene, turns
-  )
+  scene = Scene((orbiting(colour, quarters, way, size, phase),), background)
+  caption = caption_of(scene, f" {way} {QUARTERS[quarters]} quarter turns a second")
+  return Asked(caption, scene, signed(quarters, way))
 
 
 def caption_of(scene: Scene, motion: str = "") -> str:
@@ -108,9 +114,14 @@ def held_out(each: int, seed: int = 1) -> list[Asked]:
   return [draw(rng, quarters, way) for _ in range(each) for quarters in QUARTERS for way in WAYS]
 
 
-def clip(scene: Scene, num_frames: int = NUM_FRAMES) -> UInt8[np.ndarray, "t h w 3"]:
+def clip(scene: Scene) -> UInt8[np.ndarray, "t h w 3"]:
   """The true clip."""
-  return frames.to_uint8(render(scene, num_frames, FPS, RESOLUTION))
+  return frames.to_uint8(render(scene, NUM_FRAMES, FPS, RESOLUTION))
+
+
+def truth(asked: Sequence[Asked]) -> UInt8[np.ndarray, "n t h w 3"]:
+  """The clips that captions were written for."""
+  return np.stack([clip(a.scene) for a in asked])
 
 
 def write_folder(folder: pathlib.Path, count: int, seed: int = 0):
@@ -165,7 +176,7 @@ def steady(
 
 
 def colour_drift(video: UInt8[np.ndarray, "t h w 3"], seen: Track) -> float:
-  """See `Reading`: of the mean colour of the quarter-size square about the thing's centre."""
+  """See `Reading`: of the mean colour of the 3x3 pixels about the thing's centre."""
   size = video.shape[1]
   colours = []
   for frame, centre in zip(video, seen.centre, strict=True):

@@ -2,7 +2,8 @@
 
 python benchmarks/ssr_windows.py
 
-Low resolution is that of true clips of four windows, so that the truth of the high one is known. Every way has the same noise.
+Low resolution is that of true clips of four windows, so that the truth of the high one is known. Blended
+windows have noise of their own each; the other ways share theirs.
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ def main():
   from lumiere.data.moving_shapes import random_scene, render
   from lumiere.evaluation.seams import frame_change, seam_score
   from lumiere.sampling.cascade import example_keys
+  from multidiffusion.reconcile import cut, reconcile
   from multidiffusion.windows import plan_windows
 
   values = flags.FLAGS
@@ -39,18 +41,13 @@ def main():
 
   def blended(low_res, first: int):
     """Overlapping windows, each from its own noise; where two overlap, their tapered mean."""
-    plan = plan_windows(num_frames, own.window, own.stride)
-    parts = [
-      upscale(low_res[:, frames_of], first, dataclasses.replace(own, window=0), seed)
-      for seed, frames_of in enumerate(plan.indices(), 3)
-    ]
-    total, weights = 0.0, np.zeros(num_frames)
-    for part, at, weight in zip(parts, plan.indices(), plan.weights("tapered"), strict=True):
-      spread = np.zeros((len(part), num_frames, *part.shape[2:]), np.float32)
-      spread[:, at] = part * weight[None, :, None, None, None]
-      total = total + spread
-      weights[at] += weight
-    return total / weights[None, :, None, None, None]
+    plan, alone = (
+      plan_windows(num_frames, own.window, own.stride),
+      dataclasses.replace(own, window=0),
+    )
+    windows = cut(low_res, plan)
+    parts = [upscale(window, first, alone, seed) for seed, window in enumerate(windows, 3)]
+    return np.asarray(reconcile(np.stack(parts), plan, "tapered"))
 
   ways = {
     "independent windows": lambda x, first: upscale(

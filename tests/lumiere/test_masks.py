@@ -28,6 +28,8 @@ def test_frames_are_known_whole():
   first, ends = drawn("first_frame"), drawn("first_and_last")
   assert first[:, 0].all() and not first[:, 1:].any()
   assert ends[:, [0, -1]].all() and not ends[:, 1:-1].any()
+  fourth = drawn("every_4th")
+  assert fourth[:, ::4].all() and fourth.sum() == fourth[:, ::4].size
   some = drawn("any_frames")
   assert (some.min(axis=(2, 3)) == some.max(axis=(2, 3))).all()
   assert len(np.unique(some.mean(axis=(1, 2, 3)))) > 3
