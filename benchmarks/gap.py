@@ -1,5 +1,7 @@
 """The error of a model of the endless world beside that of the best denoiser there is, by noise level.
 
+"other motion" is how much the model's error grows with the caption of another motion.
+
 python benchmarks/gap.py --model=runs/release/stunet
 """
 
@@ -25,11 +27,14 @@ def main():
   captions = HeldOut.load(trained.experiment.data, "test", values.num_clips).captions
   gaps = best_denoiser.measure(generator, captions, LOG_SNRS, values.num_scenes)
   print(f"Mean square error of x0 on {values.num_clips} clips; best: of {values.num_scenes} scenes")
-  print(f"{'log-SNR':>8}{'model':>10}{'best':>10}{'ratio':>8}{'scenes that count':>20}")
+  print(
+    f"{'log-SNR':>8}{'model':>10}{'other motion':>14}{'best':>10}{'ratio':>8}{'scenes that count':>20}"
+  )
   for gap in gaps:
     ratio = gap.model / gap.best
+    misled = f"{gap.misled / gap.model - 1:+.1%}"
     print(
-      f"{gap.log_snr:>8g}{gap.model:>10.5f}{gap.best:>10.5f}{ratio:>8.2f}{gap.effective:>20.1f}"
+      f"{gap.log_snr:>8g}{gap.model:>10.5f}{misled:>14}{gap.best:>10.5f}{ratio:>8.2f}{gap.effective:>20.1f}"
     )
 
 

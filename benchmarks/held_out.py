@@ -55,11 +55,13 @@ def open_model(path: str, stages: tuple[str, ...]):
   from lumiere.sampling.generator import Generator
 
   trained = checkpoints.load_trained(path, stages)
-  sampling = trained.experiment.sampling
-  if flags.FLAGS.shift is not None and trained.experiment.stage != "ssr":
-    sampling = dataclasses.replace(sampling, log_snr_shift=flags.FLAGS.shift)
-  if flags.FLAGS.steps is not None and trained.experiment.stage != "ssr":
-    sampling = dataclasses.replace(sampling, num_steps=flags.FLAGS.steps)
+  values, sampling = flags.FLAGS, trained.experiment.sampling
+  asked = dict(
+    log_snr_shift=values.shift, num_steps=values.steps, guidance_scale=values.guidance_scale
+  )
+  if trained.experiment.stage != "ssr":
+    asked = {name: value for name, value in asked.items() if value is not None}
+    sampling = dataclasses.replace(sampling, **asked)
   experiment = dataclasses.replace(trained.experiment, sampling=sampling)
   return Generator(experiment, trained.step, trained.rebuild, trained.params, trained.frozen)
 
@@ -95,5 +97,6 @@ if __name__ == "__main__":
   flags.DEFINE_string("out", "out/held_out", "Where the figures and the sheets go.")
   flags.DEFINE_integer("num_judged", 256, "Held-out captions of each kind.", 1)
   flags.DEFINE_float("shift", None, "sampling.log_snr_shift of the base; default: its own.")
+  flags.DEFINE_float("guidance_scale", None, "Of the base; default: its own.", 0)
   flags.DEFINE_integer("steps", None, "Sampler steps of the base; default: its own.")
   cli.run(main)

@@ -8,6 +8,9 @@ caption may mean, each weighed by how well it explains z:
 The mean square error of no denoiser is below that of (1) with many x_i. With few of them that explain z, where there is little
 noise, the sum misses clips that come nearer: then its error is too large, and its effective number of clips, which is given
 beside it, is small.
+
+Whether a model reads of a caption how things move shows in its error with the caption of another motion: where that is no larger,
+the model does not.
 """
 
 import dataclasses
@@ -20,9 +23,9 @@ from jaxtyping import Float
 
 from diffusion.objective import convert
 from diffusion.schedule import alpha_sigma
-from lumiere.data.moving_shapes.captions import parse
+from lumiere.data.moving_shapes.captions import parse, write_caption
 from lumiere.data.moving_shapes.render import render
-from lumiere.data.moving_shapes.scene import SPEEDS, Scene, Thing, place
+from lumiere.data.moving_shapes.scene import MOTIONS, SPEEDS, Scene, Thing, place
 from lumiere.sampling.generator import Generator
 
 # Seconds that everything stays in view.
@@ -36,12 +39,14 @@ class Gap:
   Attributes:
     log_snr: the level.
     model: error of the model.
+    misled: its error with a caption of another motion.
     best: error of equation (1).
     effective: its effective number of clips, (sum w)^2 / sum w^2; the median of all z.
   """
 
   log_snr: float
   model: float
+  misled: float
   best: float
   effective: float
 
@@ -75,6 +80,20 @@ def clips_of(
   return np.stack(clips).astype(np.float32)
 
 
+def with_another_motion(caption: str, rng: np.random.Generator) -> str:
+  """A caption that differs in how the thing moves, and in its words.
+
+  Raises:
+    ValueError: as `scenes_of`.
+  """
+  (scene,) = scenes_of(caption, 1, rng)
+  (thing,) = scene.things
+  motion = str(rng.choice([other for other in MOTIONS if other != thing.motion]))
+  speed = None if motion == "still" else str(rng.choice(SPEEDS))
+  other = dataclasses.replace(thing, motion=motion, speed=speed)
+  return write_caption(dataclasses.replace(scene, things=(other,)), rng)
+
+
 def posterior_mean(
   z: Float[np.ndarray, " d"], log_snr: float, clips: Float[np.ndarray, "n d"]
 ) -> tuple[Float[np.ndarray, " d"], float]:
@@ -105,6 +124,7 @@ def measure(
   """
   data, is_video = generator.experiment.data, generator.experiment.is_video
   prediction, rng = generator.experiment.diffusion.prediction, np.random.default_rng(seed)
+  words = np.random.default_rng([seed, 1])  # so that the clips are the same whatever the captions
   rebuild, weights = generator._rebuild, generator._weights
 
   @jax.jit
@@ -112,7 +132,7 @@ def measure(
     denoiser = rebuild(params, frozen).denoiser(generator.schedule)
     return convert(denoiser(z, log_snr, conditioning), z, log_snr, prediction, "x0")
 
-  sums = {level: np.zeros(2) for level in log_snrs}
+  sums = {level: np.zeros(3) for level in log_snrs}
   effective = {level: [] for level in log_snrs}
   for caption in captions:
     clips = clips_of(caption, num_scenes + 1, data, is_video, rng)
@@ -121,14 +141,15 @@ def measure(
     levels = jnp.asarray(log_snrs, jnp.float32)
     alpha, sigma = (np.asarray(x)[:, None, None, None, None] for x in alpha_sigma(levels))
     z = alpha * true + sigma * noise
-    conditioning = generator.encode([caption] * len(log_snrs))
-    made = np.asarray(
-      denoised(*weights, jnp.asarray(z if is_video else z[:, 0]), levels, conditioning)
+    given = jnp.asarray(z if is_video else z[:, 0])
+    made, misled = (
+      np.asarray(denoised(*weights, given, levels, generator.encode([text] * len(log_snrs))))
+      for text in (caption, with_another_motion(caption, words))
     )
     for index, level in enumerate(log_snrs):
       mean, count = posterior_mean(z[index].ravel(), level, others)
-      errors = (made[index].ravel() - true.ravel(), mean - true.ravel())
-      sums[level] += [float(np.mean(error**2)) for error in errors]
+      guesses = (made[index].ravel(), misled[index].ravel(), mean)
+      sums[level] += [float(np.mean((guess - true.ravel()) ** 2)) for guess in guesses]
       effective[level].append(count)
   return [
     Gap(level, *(sums[level] / len(captions)), float(np.median(effective[level])))

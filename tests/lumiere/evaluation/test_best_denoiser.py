@@ -56,6 +56,18 @@ def test_scenes_are_what_the_caption_says(caption):
     best_denoiser.scenes_of("a red circle rests and a blue square rests on gray", 1, rng)
 
 
+def test_another_motion_is_all_that_differs():
+  rng = np.random.default_rng(0)
+  caption = "a red triangle spins clockwise fast on gray"
+  (asked,), seen = parse(caption).things, set()
+  for _ in range(30):
+    meaning = parse(best_denoiser.with_another_motion(caption, rng))
+    (other,) = meaning.things
+    assert (other.shape, other.colour, meaning.background) == ("triangle", "red", "gray")
+    seen.add(other.motion)
+  assert asked.motion not in seen and len(seen) > 5
+
+
 @pytest.mark.parametrize("stage", ["t2i", "stunet"])
 def test_no_model_is_better_than_the_best(stage):
   config = micro_config(stage, "unused")
@@ -69,4 +81,5 @@ def test_no_model_is_better_than_the_best(stage):
   gaps = best_denoiser.measure(generator, captions, [-12.0, -4.0], 200)
   assert [gap.log_snr for gap in gaps] == [-12.0, -4.0]
   assert all(0 < gap.best < gap.model for gap in gaps)
+  assert all(gap.misled > gap.best and gap.misled != gap.model for gap in gaps)
   assert gaps[1].best < gaps[0].best and gaps[1].effective < gaps[0].effective <= 200
