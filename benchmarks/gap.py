@@ -1,6 +1,6 @@
 """The error of a model of the endless world beside that of the best denoiser there is, by noise level.
 
-"other motion" is how much the model's error grows with the caption of another motion.
+"other motion" is how much the model's error grows when it is given a caption of another motion.
 
 python benchmarks/gap.py --model=runs/release/stunet
 """

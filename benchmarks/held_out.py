@@ -97,6 +97,6 @@ if __name__ == "__main__":
   flags.DEFINE_string("out", "out/held_out", "Where the figures and the sheets go.")
   flags.DEFINE_integer("num_judged", 256, "Held-out captions of each kind.", 1)
   flags.DEFINE_float("shift", None, "sampling.log_snr_shift of the base; default: its own.")
-  flags.DEFINE_float("guidance_scale", None, "Of the base; default: its own.", 0)
+  flags.DEFINE_float("guidance_scale", None, "Guidance scale of the base; default: its own.", 0)
   flags.DEFINE_integer("steps", None, "Sampler steps of the base; default: its own.")
   cli.run(main)

@@ -1,6 +1,7 @@
-"""A world of moving shapes for `one_pass.py` and `ideal_passes.py`: a circle that goes round and round, slowly or faster than keyframes can tell.
+"""A world of moving shapes for `one_pass.py` and `ideal_passes.py`: a circle that goes round and round.
 
-It goes round the middle of the frame, from anywhere. Colours, size and the place where it begins vary.
+It goes round the middle of the frame, from anywhere, slowly or faster than keyframes can tell. Colours, size and
+the place where it begins vary.
 
 At a rate of f turns a second, frames 1/r seconds apart show the same as f + r turns do (a negative rate is counterclockwise).
 Keyframes at 2 frames a second thus take seven quarter turns clockwise for one quarter turn counterclockwise; all frames, at

@@ -9,8 +9,8 @@ The mean square error of no denoiser is below that of (1) with many x_i. With fe
 noise, the sum misses clips that come nearer: then its error is too large, and its effective number of clips, which is given
 beside it, is small.
 
-Whether a model reads of a caption how things move shows in its error with the caption of another motion: where that is no larger,
-the model does not.
+Whether a model uses the motion that a caption names shows in its error with a caption of another motion: if that is no larger, it
+does not.
 """
 
 import dataclasses
@@ -81,7 +81,7 @@ def clips_of(
 
 
 def with_another_motion(caption: str, rng: np.random.Generator) -> str:
-  """A caption that differs in how the thing moves, and in its words.
+  """A caption of the same thing on the same background, with another motion; its wording may differ too.
 
   Raises:
     ValueError: as `scenes_of`.
