@@ -96,7 +96,6 @@ def experiment_of(name: str, out: pathlib.Path):
   from lumiere.experiment import Experiment
 
   config = (t2i_release if name == "image" else stunet_release).get_config()
-  config.model.update(channels=(64, 96), attention_levels=(0, 1))
   config.text.update(words=orbits.WORDS, max_length=16)
   config.data.update(dataset="video_folder", folder=str(out / "videos"), data_dir=str(out / "data"))
   config.data.update(resolution=orbits.RESOLUTION, fps=float(orbits.FPS), moving_shapes_endless={})

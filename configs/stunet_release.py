@@ -14,9 +14,8 @@ from configs import common, t2i_release
 def get_config() -> ConfigDict:
   config = t2i_release.get_config()
   config.stage = "stunet"
-  config.diffusion.weighting = (
-    "uniform"  # detail is the image network's; motion is decided at high noise
-  )
+  # About one over the error at each noise level, so that each counts alike: motion is read where there is little noise first.
+  config.diffusion.update(weighting="power", snr_power=0.25)
   config.temporal = dict(
     factors=(2,),
     attention_depth=1,
@@ -31,7 +30,7 @@ def get_config() -> ConfigDict:
   config.data = common.endless_clips(num_frames=16, resolution=32)
   config.optimizer = common.release_optimizer()
   config.train.update(
-    num_steps=20_000, batch_size=8, log_snr_shift=-3.5, log_snr_spread=1.2, checkpoint_every=500
+    num_steps=20_000, batch_size=32, log_snr_shift=-4.0, log_snr_spread=0.7, checkpoint_every=500
   )
   config.sampling.log_snr_shift = -2.0
   return config

@@ -11,7 +11,7 @@ so each of eps, v and x0 determines the other two:
 The loss is the mean squared error of the predicted quantity. In terms of x0 this weights the squared error by snr (eps) or
 snr + 1 (v). `min_snr` (Hang et al., 2023) makes the weight min(snr, gamma) for every prediction type. `v` makes it that of v,
 min(snr + 1, gamma), as Li and He (2025) weigh x0: detail, which is learnt where there is little noise, is not lost beside the
-large errors at high noise. `sigmoid` (Kingma and
+large errors at high noise. `power` makes it snr^power, between uniform x0 (0) and eps (1). `sigmoid` (Kingma and
 Gao, 2023; Hoogeboom et al., 2024) makes the loss an integral over log-SNR that does not depend on how likely the levels are:
 
     L = integral sigmoid(bias - log_snr) |eps error|^2 d log_snr,   estimated by its value over the density of levels  (5)
@@ -32,7 +32,7 @@ from diffusion.levels import Levels
 from diffusion.schedule import Schedule, alpha_sigma, expand_like
 
 PREDICTIONS = ("eps", "v", "x0")
-WEIGHTINGS = ("uniform", "min_snr", "v", "sigmoid")
+WEIGHTINGS = ("uniform", "min_snr", "v", "power", "sigmoid")
 
 # (z [b ...], log_snr [b], conditioning) -> prediction [b ...]; the leaves of a conditioning have a leading batch axis.
 Denoiser = Callable[[Array, Array, Any], Array]
@@ -75,9 +75,10 @@ class Objective:
 
   Attributes:
     prediction: what the network predicts: "eps", "v" or "x0".
-    weighting: "uniform" for that quantity, "min_snr", "v" or "sigmoid".
+    weighting: "uniform" for that quantity, "min_snr", "v", "power" or "sigmoid".
     min_snr_gamma: gamma of min_snr.
     v_gamma: gamma of v.
+    snr_power: exponent of power.
     sigmoid_bias: bias of sigmoid, in log-SNR.
   """
 
@@ -85,6 +86,7 @@ class Objective:
   weighting: str = "uniform"
   min_snr_gamma: float = 5.0
   v_gamma: float = 16.0
+  snr_power: float = 0.25
   sigmoid_bias: float = 0.0
 
   def __post_init__(self):
@@ -94,8 +96,9 @@ class Objective:
     for name in ("min_snr_gamma", "v_gamma"):
       if getattr(self, name) <= 0:
         raise ValueError(f"{name}={getattr(self, name)} must be positive")
-    if not math.isfinite(self.sigmoid_bias):
-      raise ValueError(f"sigmoid_bias={self.sigmoid_bias} must be a finite number")
+    for name in ("snr_power", "sigmoid_bias"):
+      if not math.isfinite(getattr(self, name)):
+        raise ValueError(f"{name}={getattr(self, name)} must be a finite number")
 
   def losses(
     self,
@@ -145,6 +148,8 @@ class Objective:
       return towards * jax.nn.sigmoid(self.sigmoid_bias - log_snr)
     snr = jnp.exp(log_snr)
     implied = {"eps": snr, "v": snr + 1, "x0": jnp.ones_like(snr)}[self.prediction]
+    if self.weighting == "power":
+      return snr**self.snr_power / implied
     if self.weighting == "v":
       return jnp.minimum(snr + 1, self.v_gamma) / implied
     return jnp.minimum(snr, self.min_snr_gamma) / implied

@@ -109,9 +109,10 @@ class DiffusionConfig:
   Attributes:
     schedule: name and options of `diffusion.schedule.make_schedule`.
     prediction: what the network predicts: "eps", "v" or "x0".
-    weighting: "uniform" in that space, "min_snr", "v" or "sigmoid".
+    weighting: "uniform" in that space, "min_snr", "v", "power" or "sigmoid".
     min_snr_gamma: gamma of min_snr.
     v_gamma: gamma of v.
+    snr_power: exponent of power.
     sigmoid_bias: bias of sigmoid.
   """
 
@@ -120,6 +121,7 @@ class DiffusionConfig:
   weighting: str = "uniform"
   min_snr_gamma: float = 5.0
   v_gamma: float = 16.0
+  snr_power: float = 0.25
   sigmoid_bias: float = 0.0
 
   def __post_init__(self):
@@ -133,7 +135,12 @@ class DiffusionConfig:
   def make_objective(self) -> Objective:
     """The training objective."""
     return Objective(
-      self.prediction, self.weighting, self.min_snr_gamma, self.v_gamma, self.sigmoid_bias
+      self.prediction,
+      self.weighting,
+      self.min_snr_gamma,
+      self.v_gamma,
+      self.snr_power,
+      self.sigmoid_bias,
     )
 
 

@@ -26,8 +26,9 @@ def attend(
   key: Float[Array, "b k n d"],
   value: Float[Array, "b k n d"],
   mask: Bool[Array, "b k"] | None = None,
+  bias: Float[Array, "n q k"] | None = None,
 ) -> Float[Array, "b q n d"]:
-  """Softmax attention, n heads; `mask` is True where a key may be attended to.
+  """Softmax attention, n heads; `mask` is True where a key may be attended to, `bias` is added to the logits.
 
   Heads come first and the division comes last, at the width of a head: on a CPU a training step of it takes less than half of
   the time of `jax.nn.dot_product_attention`. Exponents are taken in float32.
@@ -35,6 +36,8 @@ def attend(
   q, k, v = (einops.rearrange(x, "b l n d -> b n l d") for x in (query, key, value))
   k = jnp.matrix_transpose(k * q.shape[-1] ** -0.5)
   logits = jnp.matmul(q, k, preferred_element_type=jnp.float32)
+  if bias is not None:
+    logits += bias[None].astype(logits.dtype)
   if mask is not None:
     logits = jnp.where(mask[:, None, None], logits, jnp.finfo(jnp.float32).min)
   largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))

@@ -56,6 +56,16 @@ def resample(
   return x
 
 
+def scale_shift(
+  x: Float[Array, "n h w c"], dense: nnx.Linear | None, embedding: Float[Array, "b e"] | None
+) -> Float[Array, "n h w c"]:
+  """x * (1 + scale) + shift, which `dense` makes of each clip's embedding; x without a `dense`."""
+  if dense is None:
+    return x
+  scale, shift = jnp.split(over_frames(dense(embedding), len(x))[:, None, None], 2, axis=-1)
+  return x * (1 + scale) + shift
+
+
 class ResBlock(nnx.Module):
   """See the module docstring."""
 
@@ -86,11 +96,44 @@ class ResBlock(nnx.Module):
     """`embedding` has already passed the activation."""
     act = ACTIVATIONS[self.activation]
     h = self.conv1(resample(act(self.norm1(x)), self.how))
-    scale, shift = jnp.split(
-      over_frames(self.embedding(embedding), len(x))[:, None, None], 2, axis=-1
-    )
-    h = self.conv2(act(self.norm2(h) * (1 + scale) + shift))
+    h = self.conv2(act(scale_shift(self.norm2(h), self.embedding, embedding)))
     x = resample(x, self.how)
     if self.shortcut is not None:
       x = self.shortcut(x)
     return (x + h) * self.residual_scale
+
+
+class FeedForward(nnx.Module):
+  """Two dense layers for each place, as in a transformer; residual, zero at initialisation.
+
+  y = x + proj(act(dense(norm(x) * (1 + scale) + shift))),   scale, shift = dense(embedding)
+  """
+
+  def __init__(
+    self,
+    channels: int,
+    factor: int,
+    embedding_dim: int,
+    *,
+    groups: int,
+    activation: str,
+    dtype,
+    rngs: nnx.Rngs,
+  ):
+    """The hidden layer is `factor` times as wide; `embedding_dim=0` is a block without scale and shift."""
+    dense = lambda c_in, c_out, **kw: nnx.Linear(c_in, c_out, dtype=dtype, rngs=rngs, **kw)
+    self.activation = activation
+    self.norm = group_norm(channels, groups, dtype, rngs)
+    self.embedding = dense(embedding_dim, 2 * channels) if embedding_dim else None
+    self.dense = dense(channels, factor * channels)
+    self.proj = dense(factor * channels, channels, kernel_init=nnx.initializers.zeros)
+
+  def __call__(
+    self, x: Float[Array, "n h w c"], embedding: Float[Array, "b e"] | None = None
+  ) -> Float[Array, "n h w c"]:
+    """`embedding` has one row per clip and has already passed the activation."""
+    h = scale_shift(self.norm(x), self.embedding, embedding)
+    # One long axis of places: on a CPU the gradient of dense layers with several takes twice as long.
+    h = einops.rearrange(h, "n h w c -> (n h w) c")
+    h = self.proj(ACTIVATIONS[self.activation](self.dense(h)))
+    return x + h.reshape(x.shape)

@@ -4,7 +4,8 @@
 
 A level is a run of *stages* (a residual block, then text attention at the chosen levels) and, but for the coarsest, a
 resampling residual block. Every stage and every downsampler on the way down leaves a skip; every stage on the way up
-takes one. All choices are fields of `ImageUNetConfig`, so that public weights and the miniature use the same code.
+takes one. The middle is two stages, or a transformer (Hoogeboom et al., 2023). All choices are fields of `ImageUNetConfig`, so
+that public weights and the miniature use the same code.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ from jaxtyping import Array, Bool, Float
 
 from stunet import layout
 from stunet.attention import TextAttention
-from stunet.blocks import ACTIVATIONS, ResBlock, conv3x3, group_norm
+from stunet.blocks import ACTIVATIONS, FeedForward, ResBlock, conv3x3, group_norm
 from stunet.embeddings import ClipContext, TimestepEmbedding, make_text_pool
 
 # More blocks a level are a slip of the finger: building them takes for ever.
@@ -33,6 +34,9 @@ class ImageUNetConfig:
     channels: width of each level, finest first.
     num_res_blocks: stages per level on the way down (one more on the way up): one number, or one per level.
     attention_levels: levels (0 = finest) whose stages end in attention. The middle has it if any level has.
+    middle_transformers: transformer blocks that are the middle in place of its two stages; 0 for those stages.
+    up_narrows: whether upsampling goes to the width of the finer level in the same block, which costs less; in the ADM family
+      the level's first stage does that.
     in_channels: 3, or 6 with a low-resolution condition.
     out_channels: 3, or 6 where the public weights also predict a variance.
     patch_size: side of the squares of pixels that become one place of the finest level, their values as channels (Hoogeboom
@@ -59,6 +63,8 @@ class ImageUNetConfig:
   channels: tuple[int, ...]
   num_res_blocks: int | tuple[int, ...] = 2
   attention_levels: tuple[int, ...] = ()
+  middle_transformers: int = 0
+  up_narrows: bool = False
   in_channels: int = 3
   out_channels: int = 3
   patch_size: int = 1
@@ -102,6 +108,10 @@ class ImageUNetConfig:
       raise ValueError(
         f"num_res_blocks={blocks} must give a number between 1 and {MAX_BLOCKS} for each of {len(self.channels)} levels"
       )
+    if not 0 <= self.middle_transformers <= MAX_BLOCKS:
+      raise ValueError(
+        f"middle_transformers={self.middle_transformers} must be between 0 and {MAX_BLOCKS}"
+      )
     for field in ("attention_levels", "remat_levels"):
       if any(not 0 <= level < len(self.channels) for level in getattr(self, field)):
         raise ValueError(f"{field}={getattr(self, field)} must lie in 0..{len(self.channels) - 1}")
@@ -114,9 +124,8 @@ class ImageUNetConfig:
         raise ValueError(f"{field}={getattr(self, field)!r} must be one of {', '.join(accepted)}")
     if wrong := [width for width in self.channels if width % self.norm_groups]:
       raise ValueError(f"norm_groups={self.norm_groups} does not divide {wrong[0]} channels")
-    if wrong := [
-      self.channels[i] for i in self.attention_levels if self.channels[i] % self.head_dim
-    ]:
+    attending = (*self.attention_levels, *((self.coarsest,) if self.middle_transformers else ()))
+    if wrong := [self.channels[i] for i in attending if self.channels[i] % self.head_dim]:
       raise ValueError(f"head_dim={self.head_dim} does not divide {wrong[0]} channels")
     if self.text_pool != "none" and not self.text_dim:
       raise ValueError(f"text_pool={self.text_pool!r} needs text to pool: set text_dim")
@@ -134,6 +143,10 @@ class ImageUNetConfig:
     """Index of the coarsest level."""
     return len(self.channels) - 1
 
+  def upsampled_width(self, level: int) -> int:
+    """Width of what leaves `level` on the way up."""
+    return self.channels[level - 1] if level and self.up_narrows else self.channels[level]
+
 
 class Stage(nnx.Module):
   """A residual block, then attention where the level has it: the unit that inflation extends."""
@@ -150,10 +163,30 @@ class Stage(nnx.Module):
     return x if self.attention is None else self.attention(x, text, mask)
 
 
+class TransformerStage(nnx.Module):
+  """Attention to the image and the caption, then two dense layers: a stage without convolutions."""
+
+  def __init__(self, channels: int, config: ImageUNetConfig, *, dtype, rngs: nnx.Rngs):
+    self.attention = _attention(channels, config, dtype, rngs)
+    self.feed_forward = FeedForward(
+      channels,
+      4,
+      config.embedding_dim,
+      groups=config.norm_groups,
+      activation=config.activation,
+      dtype=dtype,
+      rngs=rngs,
+    )
+
+  def __call__(self, x, embedding, text, mask):
+    """x: [n h w c] -> [n h w c]."""
+    return self.feed_forward(self.attention(x, text, mask), embedding)
+
+
 class Level(nnx.Module):
   """The stages of one resolution and the resampling that leaves it (None where none does)."""
 
-  def __init__(self, stages: list[Stage], resample: ResBlock | None):
+  def __init__(self, stages: list[Stage | TransformerStage], resample: ResBlock | None):
     self.stages = nnx.List(stages)
     self.resample = resample
 
@@ -225,7 +258,7 @@ class ImageUNet(nnx.Module):
         skips.append(c)
     self.down = nnx.List(down)
 
-    middle = [
+    middle = [TransformerStage(c, config, **kinds) for _ in range(config.middle_transformers)] or [
       Stage(c, c, bool(config.attention_levels), config, **kinds),
       Stage(c, c, False, config, **kinds),
     ]
@@ -237,7 +270,9 @@ class ImageUNet(nnx.Module):
       for _ in range(config.num_res_blocks[level] + 1):
         stages.append(Stage(c + skips.pop(), width, attends(level), config, **kinds))
         c = width
-      up.append(Level(stages, _res_block(c, c, "up", config, dtype, rngs) if level else None))
+      finer = config.upsampled_width(level)
+      up.append(Level(stages, _res_block(c, finer, "up", config, dtype, rngs) if level else None))
+      c = finer
     self.up = nnx.List(up)  # coarsest first: the order of use
 
     self.norm_out = group_norm(c, config.norm_groups, dtype, rngs)

@@ -36,6 +36,7 @@ class TemporalConfig:
     attention_depth: temporal attention blocks after every stage of the coarsest level; 0 inflates it with convolutions
       too, as in a super-resolution network that sees short windows.
     attention_over: what a temporal attention block sees: the frames of one "place", as in the paper, or the whole "clip".
+    attention_reach: over a clip, how many frames and how many places away an offset has a learned bias of its own.
     feed_forward: after each temporal attention block, a dense block whose hidden layer is so many times as wide; 0 for none,
       as in the paper's figure.
     head_dim: width of a temporal attention head.
@@ -46,13 +47,15 @@ class TemporalConfig:
   factors: tuple[int, ...]
   attention_depth: int = 1
   attention_over: str = "place"
+  attention_reach: tuple[int, int] = (7, 3)
   feed_forward: int = 0
   head_dim: int = 64
   conditioned: bool = False
   condition_channels: int = 0
 
   def __post_init__(self):
-    object.__setattr__(self, "factors", tuple(self.factors))
+    for field in ("factors", "attention_reach"):
+      object.__setattr__(self, field, tuple(getattr(self, field)))
     if any(factor not in (1, 2) for factor in self.factors):
       raise ValueError(f"factors={self.factors}: each temporal factor must be 1 or 2")
     if self.head_dim < 1:
@@ -61,6 +64,10 @@ class TemporalConfig:
       raise ValueError(f"attention_depth={self.attention_depth} must be between 0 and {MAX_BLOCKS}")
     if self.attention_over not in ("place", "clip"):
       raise ValueError(f'attention_over={self.attention_over!r} must be "place" or "clip"')
+    if len(self.attention_reach) != 2 or min(self.attention_reach) < 0:
+      raise ValueError(
+        f"attention_reach={self.attention_reach} must be two numbers, frames and places, 0 or more"
+      )
     if not 0 <= self.feed_forward <= MAX_BLOCKS:
       raise ValueError(f"feed_forward={self.feed_forward} must be between 0 and {MAX_BLOCKS}")
     if self.condition_channels < 0:
@@ -102,9 +109,11 @@ class STUNet(nnx.Module):
       if level_index == config.coarsest and temporal.attention_depth:
         make = lambda: AttentionInflation(
           width,
+          embedding_dim,
           text_dim,
           temporal.attention_depth,
           over=temporal.attention_over,
+          reach=temporal.attention_reach,
           feed_forward=temporal.feed_forward,
           head_dim=temporal.head_dim,
           groups=config.norm_groups,
@@ -121,7 +130,10 @@ class STUNet(nnx.Module):
       """Time's share of the resampling between levels `boundary` and `boundary + 1`, at the width it happens in."""
       if not 0 <= boundary < config.coarsest or temporal.factors[boundary] == 1:
         return None
-      return make(config.channels[boundary + (make is TemporalUp)], **kinds)
+      up = make is TemporalUp
+      return make(
+        config.upsampled_width(boundary + 1) if up else config.channels[boundary], **kinds
+      )
 
     levels = range(len(config.channels))
     blocks = config.num_res_blocks

@@ -16,17 +16,27 @@ convolutions are slow on every backend. All norms see one frame at a time. `axis
 over; None if every device has all frames.
 
 In the paper attention sees the frames of one place, and these blocks have no other input. With `over="clip"` it sees all places
-of all frames, which at the coarsest level are few: a thing that moves does not stay in its place. With `conditioned` they also take the noise level and the caption, as the image
-network's own blocks do: the embedding scales and shifts the second norm, and text keys precede the frames' keys.
+of all frames, which at the coarsest level are few: a thing that moves does not stay in its place. There a learned bias says how
+much each head attends to what is so many frames and places away. With `conditioned` the blocks also take the noise level and the
+caption, as the image network's own blocks do: the embedding scales and shifts a norm, and text keys precede the frames' keys.
 """
 
 import einops
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from stunet.attention import attend, split_heads
-from stunet.blocks import ACTIVATIONS, conv3x3, group_norm, layer_norm, over_frames
+from stunet.blocks import (
+  ACTIVATIONS,
+  FeedForward,
+  conv3x3,
+  group_norm,
+  layer_norm,
+  over_frames,
+  scale_shift,
+)
 from stunet.embeddings import sinusoids
 from stunet.layout import own_frames, to_frames, to_places, whole, with_neighbours
 
@@ -116,11 +126,7 @@ class ConvInflation(nnx.Module):
     h = act(self.norm1(self.spatial(h)))
     h = self.temporal(einops.rearrange(h, "(b t) h w c -> b t h w c", b=b), axis)
     h = self.norm2(einops.rearrange(h, "b t h w c -> (b t) h w c"))
-    if self.embedding is not None:
-      scale, shift = jnp.split(
-        over_frames(self.embedding(embedding), len(h))[:, None, None], 2, axis=-1
-      )
-      h = h * (1 + scale) + shift
+    h = scale_shift(h, self.embedding, embedding)
     return x + einops.rearrange(self.proj(act(h)), "(b t) h w c -> b t h w c", b=b)
 
 
@@ -133,9 +139,11 @@ class TemporalAttention(nnx.Module):
   def __init__(
     self,
     channels: int,
+    embedding_dim: int,
     text_dim: int,
     *,
     over: str,
+    reach: tuple[int, int],
     head_dim: int,
     groups: int,
     dtype,
@@ -144,6 +152,10 @@ class TemporalAttention(nnx.Module):
     dense = lambda c_in, **kw: nnx.Linear(c_in, channels, dtype=dtype, rngs=rngs, **kw)
     self.over, self.head_dim, self.has_text = over, head_dim, text_dim > 0
     self.norm = group_norm(channels, groups, dtype, rngs)
+    self.embedding = (
+      nnx.Linear(embedding_dim, 2 * channels, dtype=dtype, rngs=rngs) if embedding_dim else None
+    )
+    self.bias = OffsetBias(channels // head_dim, *reach) if over == "clip" else None
     self.query, self.key, self.value = dense(channels), dense(channels), dense(channels)
     if self.has_text:
       self.text_norm = layer_norm(text_dim, dtype, rngs)
@@ -153,20 +165,25 @@ class TemporalAttention(nnx.Module):
   def __call__(
     self,
     x: Features,
+    embedding: Float[Array, "b e"] | None = None,
     text: Float[Array, "b l d"] | None = None,
     mask: Bool[Array, "b l"] | None = None,
     axis: str | None = None,
   ) -> Features:
-    """`text` and its `mask` are used if the block is conditioned."""
+    """`embedding`, `text` and its `mask` are used if the block is conditioned."""
     b, _, height, width, _ = x.shape
     normed = self.norm(einops.rearrange(x, "b t h w c -> (b t) h w c"))
+    normed = scale_shift(normed, self.embedding, embedding)
     normed = einops.rearrange(normed, "(b t) h w c -> b t h w c", b=b)
     if self.over == "clip":
       seen = normed if axis is None else whole(normed)
       seen += clip_positions(*seen.shape[1:]).astype(seen.dtype)[None]
+      bias = self.bias(*seen.shape[1:4])
       own = seen if axis is None else own_frames(seen)
+      bias = bias if axis is None else own_frames(bias)
       own, seen = (einops.rearrange(a, "b t h w c -> b (t h w) c") for a in (own, seen))
-      h = self._attend(own, seen, text, mask)
+      bias = einops.rearrange(bias, "n t q k -> n (t q) k")
+      h = self._attend(own, seen, text, mask, bias)
       h = einops.rearrange(h, "b (t h w) c -> b t h w c", h=height, w=width)
     else:
       series = to_places(einops.rearrange(normed, "b t h w c -> b t (h w) c"), axis)
@@ -178,7 +195,7 @@ class TemporalAttention(nnx.Module):
     return x + h
 
   def _attend(
-    self, own: Float[Array, "n q c"], seen: Float[Array, "n k c"], text, mask
+    self, own: Float[Array, "n q c"], seen: Float[Array, "n k c"], text, mask, bias=None
   ) -> Float[Array, "n q c"]:
     """From `own` to the caption, which has a row per clip, and to `seen`."""
     n, length, _ = seen.shape
@@ -189,11 +206,47 @@ class TemporalAttention(nnx.Module):
       value = jnp.concatenate([over_frames(self.text_value(states), n), value], axis=1)
       text_mask = jnp.ones((n, text.shape[1]), bool) if mask is None else over_frames(mask, n)
       mask = jnp.pad(text_mask, ((0, 0), (0, length)), constant_values=True)
+      if bias is not None:
+        bias = jnp.pad(bias, ((0, 0), (0, 0), (text.shape[1], 0)))
     h = attend(
       *(split_heads(a, self.head_dim) for a in (self.query(own), key, value)),
       mask if self.has_text else None,
+      bias,
     )
     return self.proj(einops.rearrange(h, "n q heads d -> n q (heads d)"))
+
+
+class OffsetBias(nnx.Module):
+  """A learned bias of attention over a clip, for each head and each offset in frames, rows and columns.
+
+  Offsets of more than `frames` frames or `places` rows or columns share the bias of the last. The heads begin with
+  neighbourhoods of different shapes: one place, one frame, a cone around the place, the places nearby.
+  """
+
+  # Per head, in turn: what the bias falls by a place and a frame away.
+  SLOPES = ((3.0, 0.0), (0.0, 3.0), (1.0, 0.5), (2.0, 1.0))
+
+  def __init__(self, num_heads: int, frames: int, places: int):
+    self.frames, self.places = frames, places
+    t, y, x = np.meshgrid(
+      *(np.arange(-n, n + 1) for n in (frames, places, places)), indexing="ij", sparse=True
+    )
+    slopes = (self.SLOPES[head % len(self.SLOPES)] for head in range(num_heads))
+    table = [-per_place * np.hypot(y, x) - per_frame * np.abs(t) for per_place, per_frame in slopes]
+    self.table = nnx.Param(jnp.asarray(np.stack(table), jnp.float32))
+
+  def __call__(self, num_frames: int, height: int, width: int) -> Float[Array, "n t q k"]:
+    """The bias of each head at each place of each frame (q: the places of a frame) for all places of the clip."""
+
+    def offsets(count, reach):
+      where = np.arange(count)
+      return np.clip(where - where[:, None], -reach, reach) + reach
+
+    t = offsets(num_frames, self.frames)[:, None, None, :, None, None]
+    y = offsets(height, self.places)[None, :, None, None, :, None]
+    x = offsets(width, self.places)[None, None, :, None, None, :]
+    bias = self.table[...][:, t, y, x]
+    return einops.rearrange(bias, "n t h w t2 h2 w2 -> n t (h w) (t2 h2 w2)")
 
 
 def clip_positions(num_frames: int, height: int, width: int, channels: int):
@@ -202,27 +255,6 @@ def clip_positions(num_frames: int, height: int, width: int, channels: int):
   axes = jnp.meshgrid(*(jnp.arange(n) for n in (num_frames, height, width)), indexing="ij")
   positions = jnp.concatenate([sinusoids(axis, each) for axis in axes], axis=-1)
   return jnp.pad(positions, ((0, 0), (0, 0), (0, 0), (0, channels - 3 * each)))
-
-
-class FeedForward(nnx.Module):
-  """Two dense layers for each place of each frame; residual, zero at initialisation."""
-
-  def __init__(
-    self, channels: int, factor: int, *, groups: int, activation: str, dtype, rngs: nnx.Rngs
-  ):
-    self.activation = activation
-    self.norm = group_norm(channels, groups, dtype, rngs)
-    self.dense = nnx.Linear(channels, factor * channels, dtype=dtype, rngs=rngs)
-    self.proj = nnx.Linear(
-      factor * channels, channels, kernel_init=nnx.initializers.zeros, dtype=dtype, rngs=rngs
-    )
-
-  def __call__(self, x: Features) -> Features:
-    """Every frame by itself."""
-    b = len(x)
-    h = self.norm(einops.rearrange(x, "b t h w c -> (b t) h w c"))
-    h = self.proj(ACTIVATIONS[self.activation](self.dense(h)))
-    return x + einops.rearrange(h, "(b t) h w c -> b t h w c", b=b)
 
 
 class AttentionInflation(nnx.Module):
@@ -234,10 +266,12 @@ class AttentionInflation(nnx.Module):
   def __init__(
     self,
     channels: int,
+    embedding_dim: int,
     text_dim: int,
     depth: int,
     *,
     over: str,
+    reach: tuple[int, int],
     feed_forward: int,
     head_dim: int,
     groups: int,
@@ -245,9 +279,14 @@ class AttentionInflation(nnx.Module):
     dtype,
     rngs: nnx.Rngs,
   ):
+    """`embedding_dim=0` and `text_dim=0` make the paper's block; above 0 it is conditioned (see the module docstring)."""
     kinds = dict(groups=groups, dtype=dtype, rngs=rngs)
-    attention = lambda: TemporalAttention(channels, text_dim, over=over, head_dim=head_dim, **kinds)
-    dense = lambda: FeedForward(channels, feed_forward, activation=activation, **kinds)
+    attention = lambda: TemporalAttention(
+      channels, embedding_dim, text_dim, over=over, reach=reach, head_dim=head_dim, **kinds
+    )
+    dense = lambda: FeedForward(
+      channels, feed_forward, embedding_dim, activation=activation, **kinds
+    )
     self.blocks = nnx.List([attention() for _ in range(depth)])
     self.feed_forwards = nnx.List([dense() if feed_forward else None for _ in range(depth)])
 
@@ -255,8 +294,10 @@ class AttentionInflation(nnx.Module):
     self, x: Features, embedding=None, text=None, mask=None, axis: str | None = None
   ) -> Features:
     """All blocks in a row."""
+    b = len(x)
     for block, feed_forward in zip(self.blocks, self.feed_forwards, strict=True):
-      x = block(x, text, mask, axis)
+      x = block(x, embedding, text, mask, axis)
       if feed_forward is not None:
-        x = feed_forward(x)
+        h = feed_forward(einops.rearrange(x, "b t h w c -> (b t) h w c"), embedding)
+        x = einops.rearrange(h, "(b t) h w c -> b t h w c", b=b)
     return x

@@ -42,12 +42,14 @@ def make_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientTra
 
 
 def as_matrices(params):
-  """How Muon sees weights: a kernel maps all of its axes but the last to the last. Vectors are None, and Adam's."""
-  return jax.tree.map(
-    lambda leaf: (
-      optax.contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
-      if leaf.ndim > 1
-      else None
-    ),
-    params,
-  )
+  """How Muon sees weights: a kernel maps all of its axes but the last to the last. The rest is None, and Adam's.
+
+  Embeddings and tables of biases are looked up, not multiplied with (Jordan et al., 2024).
+  """
+
+  def matrix(path, leaf):
+    if path[-1].key != "kernel":
+      return None
+    return optax.contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+
+  return jax.tree_util.tree_map_with_path(matrix, params)

@@ -53,6 +53,18 @@ def test_a_weighting_weighs_the_same_x0_error_the_same_way(prediction, weighting
   np.testing.assert_allclose(weight * squared, jnp.minimum(wanted, 5.0), rtol=1e-6)
 
 
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_a_power_lies_between_uniform_x0_and_eps(prediction):
+  log_snr = jnp.array([-6.0, -1.0, 0.0, 2.0])
+  for power, same in ((0.0, "x0"), (1.0, "eps")):
+    weight = Objective(prediction, "power", snr_power=power).weight(log_snr)
+    # What weighs uniform losses of the other prediction, once both are errors of x0.
+    implied = {"eps": jnp.exp(log_snr), "v": jnp.exp(log_snr) + 1, "x0": jnp.ones(4)}
+    np.testing.assert_allclose(weight * implied[prediction], implied[same], rtol=1e-6)
+  half = Objective("x0", "power", snr_power=0.5).weight(log_snr)
+  np.testing.assert_allclose(half, jnp.exp(log_snr / 2), rtol=1e-6)
+
+
 def test_bad_settings_are_refused():
   with pytest.raises(ValueError, match="prediction='noise'"):
     Objective("noise")
@@ -62,3 +74,5 @@ def test_bad_settings_are_refused():
     Objective(weighting="min_snr", min_snr_gamma=0.0)
   with pytest.raises(ValueError, match="v_gamma=-1"):
     Objective(weighting="v", v_gamma=-1.0)
+  with pytest.raises(ValueError, match="snr_power=nan"):
+    Objective(weighting="power", snr_power=float("nan"))

@@ -17,6 +17,9 @@ def test_attention_is_that_of_jax():
     given = None if where is None else where[:, None, None]
     expected = jax.nn.dot_product_attention(query, key, value, mask=given)
     np.testing.assert_allclose(attend(query, key, value, where), expected, atol=1e-6)
+  bias = jax.random.normal(jax.random.key(1), (3, 5, 7))
+  given = jax.nn.dot_product_attention(query, key, value, bias[None], mask=mask[:, None, None])
+  np.testing.assert_allclose(attend(query, key, value, mask, bias), given, atol=1e-6)
   half = [x.astype(jnp.bfloat16) for x in (query, key, value)]
   rounded = attend(*half, mask)
   assert rounded.dtype == jnp.bfloat16

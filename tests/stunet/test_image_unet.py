@@ -28,8 +28,9 @@ def test_padding_tokens_do_not_matter():
   assert float(jnp.abs(run(model, x, timesteps, changed) - expected).max()) > 1e-3
 
 
-def test_text_timestep_and_augmentation_level_each_matter():
-  model = image_unet(augmentation_embedding=True)
+@pytest.mark.parametrize("options", [{}, dict(middle_transformers=2, up_narrows=True)])
+def test_text_timestep_and_augmentation_level_each_matter(options):
+  model = image_unet(augmentation_embedding=True, **options)
   x, timesteps, text, mask = inputs(2, 8, 8)
   base = run(model, x, timesteps, text, mask, timesteps)
   for changed in (
@@ -68,6 +69,28 @@ def test_without_self_attention_only_the_text_is_attended_to():
   # Each place's output depends on the other places only through the norm: permuting places permutes the output.
   flipped = attention(x[:, ::-1], text)[:, ::-1]
   np.testing.assert_allclose(attention(x, text), flipped, atol=1e-5)
+
+
+def test_the_middle_may_be_a_transformer_without_convolutions():
+  model = image_unet(middle_transformers=3)
+  assert len(model.middle.stages) == 3
+  kernels = [p for p in jax.tree.leaves(nnx.state(model.middle)) if p.ndim > 1]
+  assert {kernel.ndim for kernel in kernels} == {2}
+  stage = model.middle.stages[0]
+  x = jax.random.normal(jax.random.key(0), (2, 4, 4, 16))
+  embedding = jax.random.normal(jax.random.key(1), (2, 32))
+  text = jax.random.normal(jax.random.key(2), (2, 5, 12))
+  # Attention without positions and dense layers: permuted places are permuted in the same way.
+  flipped = stage(x[:, ::-1], embedding, text, None)[:, ::-1]
+  np.testing.assert_allclose(stage(x, embedding, text, None), flipped, atol=1e-5)
+
+
+def test_upsampling_may_narrow_in_its_own_block():
+  wide, narrow = image_unet(), image_unet(up_narrows=True)
+  last = lambda model: model.up[0].resample.conv2.kernel.shape
+  assert (last(wide), last(narrow)) == ((3, 3, 16, 16), (3, 3, 8, 8))
+  x, *rest = inputs(2, 8, 8)
+  assert run(narrow, x, *rest).shape == run(wide, x, *rest).shape
 
 
 def test_rematerialisation_changes_no_gradient():
@@ -122,6 +145,8 @@ def test_the_options_cover_deepfloyd_if_exactly():
     (dict(head_dim=0), "head_dim=0 must be 1 or more"),
     (dict(channels=(8, 0)), "channels="),
     (dict(pool_heads=5), "pool_heads"),
+    (dict(middle_transformers=-1), "middle_transformers=-1"),
+    (dict(attention_levels=(), middle_transformers=1, head_dim=5), "head_dim=5"),
   ],
 )
 def test_impossible_architectures_are_refused(fields, message):

@@ -71,13 +71,15 @@ def test_a_conditional_network_starts_as_the_unconditional_one_and_learns_to_loo
     model(x, *rest)
 
 
-def test_a_network_of_patches_is_inflated_with_its_patches():
-  image = image_unet(patch_size=2)
+def test_a_network_of_patches_around_a_transformer_is_inflated_with_them():
+  options = dict(patch_size=2, middle_transformers=3, up_narrows=True)
+  image = image_unet(**options)
   x, *rest = inputs(2, 4, 8, 8)
   expected = jnp.stack([run(image, frame, *rest) for frame in jnp.moveaxis(x, 1, 0)], axis=1)
   temporal = TemporalConfig((2,), head_dim=8, condition_channels=4)
-  video = inflate(image_unet(patch_size=2), temporal, rngs=nnx.Rngs(1))
+  video = inflate(image_unet(**options), temporal, rngs=nnx.Rngs(1))
   assert video.condition_in.kernel.shape == (3, 3, 16, 8)
+  assert len(video.middle.inflations) == 3
   output = run(video, jnp.concatenate([x, jnp.ones((*x.shape[:-1], 4))], axis=-1), *rest)
   np.testing.assert_allclose(output[:, ::2], expected[:, ::2], atol=5e-5)
 
@@ -143,6 +145,7 @@ def test_wrong_number_of_frames_names_the_numbers_that_work():
     (dict(factors=(2,), attention_depth=-1), "attention_depth"),
     (dict(factors=(2,), head_dim=0), "head_dim"),
     (dict(factors=(2,), attention_over="frame"), "attention_over"),
+    (dict(factors=(2,), attention_reach=(7,)), "attention_reach"),
     (dict(factors=(2,), feed_forward=-1), "feed_forward"),
     (dict(factors=(2, 2)), "factors"),
   ],

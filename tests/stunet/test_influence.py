@@ -8,6 +8,7 @@ import pytest
 from lumiere import weights
 from stunet.temporal import (
   ConvInflation,
+  OffsetBias,
   TemporalAttention,
   TemporalDown,
   TemporalUp,
@@ -40,7 +41,7 @@ KINDS = dict(dtype=jnp.float32)
 
 def attention(over: str, groups: int = 4) -> TemporalAttention:
   make = lambda: TemporalAttention(
-    8, 0, over=over, head_dim=4, groups=groups, rngs=weights.Seeds(0), **KINDS
+    8, 0, 0, over=over, reach=(7, 3), head_dim=4, groups=groups, rngs=weights.Seeds(0), **KINDS
   )
   return built(make, seed=1)
 
@@ -95,6 +96,27 @@ def test_attention_over_the_clip_tells_frames_rows_and_columns_apart():
   positions = clip_positions(2, 3, 4, 14)
   assert positions.shape == (2, 3, 4, 14) and not positions[..., 12:].any()
   np.testing.assert_array_equal(positions[0, :, :, :4], positions[:1, :1, :1, :4].repeat(3, 1).repeat(4, 2)[0])  # fmt: skip
+
+
+def test_the_bias_over_a_clip_depends_on_offsets_alone_and_ends_at_its_reach():
+  bias = OffsetBias(2, frames=2, places=1)
+  bias.table[...] = jax.random.normal(jax.random.key(0), bias.table.shape)
+  found = bias(5, 2, 4).reshape(2, 5, 2, 4, 5, 2, 4)
+  for query, key in (((0, 0, 0), (1, 1, 1)), ((3, 1, 2), (0, 0, 2)), ((4, 0, 3), (4, 1, 0))):
+    t, y, x = (
+      np.clip(k - q, -reach, reach) + reach
+      for q, k, reach in zip(query, key, (2, 1, 1), strict=True)
+    )
+    np.testing.assert_array_equal(found[:, *query, *key], bias.table[...][:, t, y, x])
+
+
+def test_heads_begin_with_their_own_place_their_own_frame_and_what_is_near():
+  bias = np.asarray(OffsetBias(4, frames=3, places=3)(4, 4, 4)).reshape(4, 4, 4, 4, 4, 4, 4)
+  from_corner = bias[:, 0, 0, 0]
+  assert (from_corner <= 0).all() and (from_corner[:, 0, 0, 0] == 0).all()
+  place, frame = from_corner[0], from_corner[1]
+  assert (place[:, 0, 0] == 0).all() and (place[:, 1:] <= -3).all()
+  assert (frame[0] == 0).all() and (frame[1:] <= -3).all()
 
 
 def test_down_centres_on_even_frames_and_up_on_their_pairs():

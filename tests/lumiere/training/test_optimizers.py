@@ -16,13 +16,14 @@ from tests.lumiere.experiments import micro_config
 from tests.lumiere.training.test_loop import assert_same, saved
 
 
-def test_muon_turns_kernels_by_orthogonal_steps_and_leaves_vectors_to_adam():
+def test_muon_turns_kernels_by_orthogonal_steps_and_leaves_the_rest_to_adam():
   settings = OptimizerConfig("muon", 0.01, warmup_steps=0, clip_norm=0.0)
   params = {
     "conv": {"kernel": jnp.ones((3, 3, 4, 8)), "bias": jnp.ones(8)},
     "dense": {"kernel": jnp.ones((24, 6))},
+    "embed": {"embedding": jnp.ones((12, 4))},
   }
-  keys = iter(jax.random.split(jax.random.key(0), 3))
+  keys = iter(jax.random.split(jax.random.key(0), 4))
   grads = jax.tree.map(lambda leaf: jax.random.normal(next(keys), leaf.shape), params)
   optimizer, adam = make_optimizer(settings, 10), optax.nadam(0.01)
   updates, _ = optimizer.update(grads, optimizer.init(params), params)
@@ -31,10 +32,10 @@ def test_muon_turns_kernels_by_orthogonal_steps_and_leaves_vectors_to_adam():
     # All directions alike, up to the accuracy of Newton and Schulz's five steps, at 0.2 sqrt(largest side).
     expected = 0.2 * np.sqrt(max(kernel.shape))
     assert (0.6 * expected < scales).all() and (scales < 1.3 * expected).all()
-  bias = adam.update(
-    grads["conv"]["bias"], adam.init(params["conv"]["bias"]), params["conv"]["bias"]
-  )
-  np.testing.assert_allclose(updates["conv"]["bias"], bias[0], rtol=1e-5)
+  for layer, name in (("conv", "bias"), ("embed", "embedding")):
+    grad, value = grads[layer][name], params[layer][name]
+    expected = adam.update(grad, adam.init(value), value)[0]
+    np.testing.assert_allclose(updates[layer][name], expected, rtol=1e-5)
 
 
 def muon(data_dir, **train) -> Experiment:
