@@ -9,7 +9,10 @@ from PIL import Image, ImageDraw, ImageFont
 from lumiere.data import frames
 
 SIZE, MARGIN = (720, 400), (56, 20, 150, 36)  # left, top, right, bottom
-INKS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
+INKS = (  # ten, for five fields of two splits
+  *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"),
+  *("#56b4e9", "#882255", "#6b8e23", "#8a5a44", "#555555"),
+)
 
 
 def draw(
