@@ -145,7 +145,7 @@ def test_wrong_number_of_frames_names_the_numbers_that_work():
     (dict(factors=(2,), attention_depth=-1), "attention_depth"),
     (dict(factors=(2,), head_dim=0), "head_dim"),
     (dict(factors=(2,), attention_over="frame"), "attention_over"),
-    (dict(factors=(2,), attention_reach=(7,)), "attention_reach"),
+    (dict(factors=(2,), attention_reach=(7, -1)), "attention_reach"),
     (dict(factors=(2,), feed_forward=-1), "feed_forward"),
     (dict(factors=(2, 2)), "factors"),
   ],
