@@ -133,7 +133,8 @@ class ConvInflation(nnx.Module):
 class TemporalAttention(nnx.Module):
   """Attention over the frames of each place, or over all places of all frames; residual, zero at initialisation.
 
-  Positions are sinusoids: of the frame, and over a whole clip of the row and the column too.
+  Positions are sinusoids: of the frame, and over a whole clip of the row and the column too, where an
+  `OffsetBias` is added to the logits.
   """
 
   def __init__(
