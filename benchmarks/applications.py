@@ -17,7 +17,7 @@ _WORKDIR = flags.DEFINE_string(
 _SSR_WORKDIR = flags.DEFINE_string(
   "ssr_workdir", None, "Run or release of super-resolution; empty: base only."
 )
-_STYLE = flags.DEFINE_string("style", "sunset", "Run or release of a style; empty: none.")
+_STYLE = flags.DEFINE_string("style", "mosaic", "Run or release of a style; empty: none.")
 _NUM_CLIPS = flags.DEFINE_integer("num_clips", 32, "Held-out clips for each measurement.")
 _NUM_LONG = flags.DEFINE_integer("num_long", 4, "Clips of eight times the length.")
 _GUIDANCE = flags.DEFINE_float("guidance_scale", None, "Of the base; default: as in its config.")

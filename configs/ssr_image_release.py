@@ -15,6 +15,7 @@ def get_config() -> ConfigDict:
   config.diffusion = common.release_diffusion()
   config.super_resolution = dict(factor=4, crop=64)
   config.data = common.endless_clips(num_frames=1, resolution=128)
+  config.data.moving_shapes_endless.mosaics = 0.3  # so that it does not flatten what a style draws
   config.optimizer = common.tiny_optimizer(1e-3)
   config.train.update(
     num_steps=6000, batch_size=16, ema_decay=0.999, checkpoint_every=500, num_samples=8

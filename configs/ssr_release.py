@@ -14,5 +14,6 @@ def get_config() -> ConfigDict:
   # Convolutions only and no temporal resampling: a short reach in time, for short windows.
   config.temporal = dict(factors=(1,), attention_depth=0, conditioned=False)
   config.data = common.endless_clips(num_frames=8, resolution=128)
+  config.data.moving_shapes_endless.mosaics = 0.3  # so that it does not flatten what a style draws
   config.train.update(num_steps=2000, batch_size=4, checkpoint_every=250)
   return config

@@ -7,7 +7,7 @@ python sample.py --prompt="a red circle"            generates videos
 import ast
 import importlib.resources
 
-COMMANDS = ("convert", "embed", "evaluate", "fetch", "plan", "release", "web")
+COMMANDS = ("convert", "curate", "embed", "evaluate", "fetch", "plan", "release", "web")
 
 
 def about(command: str) -> str:

@@ -52,7 +52,8 @@ class Experiment:
     masks: masks of the pixels that a conditional stunet is given, with temporal.condition_channels=4; None for other networks.
     super_resolution: required in the ssr stages, absent in the others.
     evaluation: FVD or KVD against held-out clips, for stunet.
-    init_from: workdir whose weights training starts from; the video stages take their frozen image network from it.
+    init_from: workdir whose weights training starts from: of the same stage; for a video stage also of the image stage that
+      it freezes; for an image stage also of a video stage, whose image part is taken.
     seed: of weights, noise and data order.
     dtype: of the network's computation: "float32", "bfloat16" or "auto" (bfloat16 on accelerators).
   """

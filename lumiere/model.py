@@ -149,6 +149,16 @@ def frozen_of(experiment: Experiment, image: weights.Weights) -> weights.Weights
   return frozen
 
 
+def image_of(experiment: Experiment, frozen: weights.Weights) -> weights.Weights:
+  """The weights of the image model that a video stage was inflated from: `frozen_of` undone."""
+  image = {}
+  for target, source in image_prefixes(experiment).items():
+    *outer, name = target
+    inner = functools.reduce(lambda tree, part: tree.setdefault(part, {}), outer, image)
+    inner[name] = functools.reduce(lambda tree, part: tree[part], source, frozen)
+  return image
+
+
 def drop_text(conditioning: Conditioning, dropped: Bool[Array, " b"]) -> dict[str, Array]:
   """Drops the captions of the examples where `dropped` is true.
 

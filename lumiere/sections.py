@@ -25,18 +25,22 @@ EVALUATION_METRICS = ("fvd", "kvd")
 I3D_WIDTH = 400
 
 
+DATASETS = ("moving_shapes", "moving_shapes_endless", "video_folder", "curated")
+
+
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
   """The dataset and the shape of its clips.
 
   Attributes:
-    dataset: "moving_shapes", "moving_shapes_endless", which draws every clip anew and keeps none, or "video_folder".
+    dataset: "moving_shapes", "moving_shapes_endless", which draws every clip anew and keeps none, "video_folder", or "curated", what
+      `lumiere.curate --write` has stored.
     num_frames: frames of a training clip; 1 for the image stages.
     resolution: height and width of the network's output, in pixels.
     fps: frames per second of the clips.
     data_dir: where prepared datasets are kept.
     embeddings: folder of precomputed caption states, written by `lumiere.embed`; empty for none.
-    folder: video_folder: the folder of videos and captions.
+    folder: video_folder: the folder of videos and captions; curated: the folder that was given as --out.
     moving_shapes: further settings of that dataset's builder, `MovingShapesConfig`.
     moving_shapes_endless: settings of that world, `EndlessConfig`.
     video_folder: further settings of that dataset's builder, `VideoFolderConfig`; clips are stored in these frames and pixels.
@@ -60,12 +64,16 @@ class DataConfig:
     at_least("data.resolution", self.resolution, 1)
     at_least("data.num_workers", self.num_workers, 0)
     between("data.fps", self.fps, 0.1, 1000)
-    one_of("data.dataset", self.dataset, ("moving_shapes", "moving_shapes_endless", "video_folder"))
+    one_of("data.dataset", self.dataset, DATASETS)
     if self.dataset == "moving_shapes_endless" and self.embeddings:
       raise ValueError(f"data.embeddings={self.embeddings!r} must be empty for an endless world")
     if self.dataset == "video_folder" and not self.folder:
       raise ValueError(
         "data.folder is empty: dataset='video_folder' needs the folder with the videos and their captions"
+      )
+    if self.dataset == "curated" and not self.folder:
+      raise ValueError(
+        "data.folder is empty: dataset='curated' needs the folder that lumiere.curate wrote"
       )
 
 

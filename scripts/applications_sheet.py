@@ -69,7 +69,7 @@ if __name__ == "__main__":
   )
   flags.DEFINE_string("ssr_workdir", None, "Run or release of super-resolution.")
   flags.DEFINE_string(
-    "style", "sunset", "Run or release of a style, or the name of one that ships."
+    "style", "mosaic", "Run or release of a style, or the name of one that ships."
   )
   flags.DEFINE_string("out", "out", "Folder for applications.png.")
   cli.run(main)

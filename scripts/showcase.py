@@ -173,7 +173,7 @@ if __name__ == "__main__":
   )
   flags.DEFINE_string("ssr_workdir", None, "Run or release of super-resolution.")
   flags.DEFINE_string(
-    "style", "sunset", "Run or release of a style, or the name of one that ships."
+    "style", "mosaic", "Run or release of a style, or the name of one that ships."
   )
   flags.DEFINE_string("out", "out/showcase", "Folder for the page, videos and images.")
   flags.DEFINE_integer("num_judged", 16, "Held-out captions to judge by.", 1)

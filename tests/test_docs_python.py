@@ -12,7 +12,7 @@ from tests.documentation import ROOT
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
 def test_examples_run(page, tmp_path, monkeypatch, runs, masked_run, style_run):
   (tmp_path / "styles").mkdir()
-  (tmp_path / "styles" / "sunset").symlink_to(style_run)
+  (tmp_path / "styles" / "mosaic").symlink_to(style_run)
   for name, folder in (("BASE", masked_run), ("SSR", runs["ssr"]), ("STYLES", tmp_path / "styles")):
     monkeypatch.setattr(pretrained, name, folder)
   examples = documentation.blocks((ROOT / page).read_text(), "python")

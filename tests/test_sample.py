@@ -173,15 +173,15 @@ def test_without_a_workdir_the_models_that_ship_are_used(
   for name, stage in (("BASE", "stunet"), ("SSR", "ssr")):
     monkeypatch.setattr(pretrained, name, runs[stage])
   (tmp_path / "styles").mkdir()
-  (tmp_path / "styles" / "sunset").symlink_to(style_run)
+  (tmp_path / "styles" / "mosaic").symlink_to(style_run)
   monkeypatch.setattr(pretrained, "STYLES", tmp_path / "styles")
   out = f"--out={tmp_path / 'out'}"
-  code, stdout, _ = sample(f"--prompt={PROMPT}", "--steps=1", "--style=sunset", out)
+  code, stdout, _ = sample(f"--prompt={PROMPT}", "--steps=1", "--style=mosaic", out)
   assert code == 0 and stdout.count("using the model that ships with the package") == 1
   (made,) = (tmp_path / "out").glob("*.json")
   about = json.loads(made.read_text())
   assert about["ssr"]["workdir"] == str(runs["ssr"])
-  assert about["style"]["workdir"].endswith("styles/sunset")
+  assert about["style"]["workdir"].endswith("styles/mosaic")
   low = sample(f"--prompt={PROMPT}", "--steps=1", "--ssr_workdir=", f"--out={tmp_path / 'low'}")
   assert low[0] == 0
   (made,) = (tmp_path / "low").glob("*.json")

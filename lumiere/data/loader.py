@@ -174,7 +174,7 @@ class ToClip(grain.transforms.RandomMap):
   def random_map(self, element: Element, rng: np.random.Generator) -> dict[str, Any]:
     """Raises ValueError if the clip is too short or too small."""
     rest = dict(element)
-    video = np.asarray(rest.pop("video"))
+    video = rest.pop("video")  # an array, or an `EncodedClip`
     spare = len(video) - self.num_frames
     if spare < 0:
       raise ValueError(

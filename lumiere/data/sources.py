@@ -1,11 +1,13 @@
 """From a data config to a random-access source of clips, and to the transforms that make network input of them."""
 
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from lumiere import checksums, processes
+from lumiere.data import curated
 from lumiere.data.embeddings import Index, WithText
 from lumiere.data.loader import ToClip, Tokenize
 from lumiere.data.moving_shapes.endless import SPLITS, EndlessConfig, EndlessShapes
@@ -37,7 +39,7 @@ def make_source(config: DataConfig, split: str):
       f"config.data: {config.dataset} in {config.folder or config.data_dir} has no {split!r} split, only "
       f"{', '.join(builder.info.splits)}; a folder needs clips of two files or more for one"
     )
-  source = builder.as_data_source(split=split)
+  source = _open(builder, config, split)
   if config.embeddings:
     return WithText(source, Index.read(config.embeddings))
   return source
@@ -61,7 +63,7 @@ def fingerprint(config: DataConfig) -> dict[str, Any]:
     name, examples = source.name, dict.fromkeys(SPLITS, len(source))
   else:
     builder = _builder(config)
-    source, name = builder.as_data_source(split="train"), builder.info.full_name
+    source, name = _open(builder, config, "train"), builder.info.full_name
     examples = {name: split.num_examples for name, split in builder.info.splits.items()}
   content = 0
   for index in np.linspace(0, len(source) - 1, min(LOOKED_AT, len(source))).astype(int):
@@ -103,6 +105,9 @@ def digest(fingerprint: dict[str, Any]) -> str:
 
 def _builder(config: DataConfig):
   # TFDS, which an endless world does without.
+  if config.dataset == "curated":
+    shape = dict(num_frames=config.num_frames, fps=config.fps, resolution=config.resolution)
+    return curated.builder_of(config.folder, **shape)
   from lumiere.data.moving_shapes import builder as moving_shapes
   from lumiere.data.video_folder import builder as video_folder
 
@@ -111,6 +116,12 @@ def _builder(config: DataConfig):
   settings = {"num_frames": config.num_frames, "resolution": config.resolution}
   settings |= dict(config.video_folder)
   return video_folder.load_or_prepare(config.folder, config.data_dir, fps=config.fps, **settings)
+
+
+def _open(builder, config: DataConfig, split: str) -> Sequence:
+  """The examples of a prepared dataset."""
+  source = builder.as_data_source(split=split)
+  return curated.Curated(source, config.resolution) if config.dataset == "curated" else source
 
 
 def transforms(experiment: Experiment) -> list:

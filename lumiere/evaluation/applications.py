@@ -105,11 +105,9 @@ def shares(verdicts: Sequence[moving_shapes.Verdict]) -> dict[str, float]:
 def styled(
   cascade: Cascade, style: epath.PathLike, clips: Clips, strengths=(0.5, 0.75, 1.0)
 ) -> dict[str, dict[str, float]]:
-  """The judge's scores for text-to-video in a style, whose background may change from top to bottom, by strength."""
+  """The judge's scores for text-to-video in a style that keeps the thing and its colour, by strength."""
   fps = cascade.base.experiment.data.fps
-  judged = lambda videos: shares(
-    moving_shapes.judge(list(videos), clips.captions, fps, graded=True)
-  )
+  judged = lambda videos: shares(moving_shapes.judge(list(videos), clips.captions, fps))
   results = {"true clips": judged(clips.videos)}
   for strength in strengths:
     results[f"strength {strength:g}"] = judged(

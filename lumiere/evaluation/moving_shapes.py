@@ -71,7 +71,6 @@ def judge(
   videos: Sequence[UInt8[np.ndarray, "_t _h _w 3"]],
   captions: Sequence[str],
   fps: float | int,
-  graded: bool = False,
 ) -> list[Verdict]:
   """Judges each video.
 
@@ -79,7 +78,6 @@ def judge(
     videos: of any size and length, 2 frames or more.
     captions: one a video, of the grammar of `lumiere.data.moving_shapes.captions`, naming one thing.
     fps: frames per second of the videos.
-    graded: whether the background changes from top to bottom, as that of a style does.
 
   Raises:
     ValueError: if a caption is not of the grammar or names several things.
@@ -91,7 +89,7 @@ def judge(
       raise ValueError(f"caption {caption!r} names {len(meaning.things)} things; one can be judged")
     if len(video) < 2:
       raise ValueError(f"a video of {len(video)} frame has no motion to judge")
-    seen = track(video, graded)
+    seen = track(video)
     motion, speed = find_motion(seen, fps)
     found = Found(seen.shape, seen.colour, motion, speed)
     verdicts.append(Verdict(meaning.things[0], meaning.background, found, seen.background))

@@ -44,20 +44,17 @@ class Track(NamedTuple):
   turn: Complex[np.ndarray, " t"]
 
 
-def track(video: UInt8[np.ndarray, "t h w 3"], graded: bool = False) -> Track:
-  """Measures a video with at most one thing in it; `graded` if the background changes from top to bottom."""
+def track(video: UInt8[np.ndarray, "t h w 3"]) -> Track:
+  """Measures a video with at most one thing in it."""
   pixels = video.astype(np.float32)
   background = background_colour(pixels)
   name = nearest(background, BACKGROUNDS)
-  if graded:  # [h 1 3]: of each row, what its ends have
-    background = np.median(pixels[:, :, [0, -1]], axis=(0, 2))[:, None]
   colour = foreground_colour(pixels, background)
   if colour is None:
     t = len(video)
     return Track(name, None, None, np.full((t, 2), np.nan), np.zeros(t), np.zeros(t, np.complex128))
   way = colour - background
-  # Where a row of a graded background has the thing's own colour, nothing can be said.
-  alpha = np.sum((pixels - background) * way, axis=-1) / np.maximum(np.sum(way * way, axis=-1), 1)
+  alpha = (pixels - background) @ way / (way @ way)  # equation (1)
   return measure(alpha, name, nearest(colour, COLOURS))
 
 
@@ -91,7 +88,7 @@ def background_colour(pixels: Float[np.ndarray, "t h w 3"]) -> Float[np.ndarray,
 
 
 def foreground_colour(
-  pixels: Float[np.ndarray, "t h w 3"], background: Float[np.ndarray, "*h_1 3"]
+  pixels: Float[np.ndarray, "t h w 3"], background: Float[np.ndarray, "3"]
 ) -> Float[np.ndarray, "3"] | None:
   """Typical colour of the pixels that differ most from the background; None if hardly any does."""
   distance = np.linalg.norm(pixels - background, axis=-1)

@@ -18,7 +18,8 @@ from etils import epath
 from lumiere import checkpoints, weights
 from lumiere import mesh as meshes
 from lumiere.data import sources
-from lumiere.model import abstract_model, frozen_of
+from lumiere.experiment import PARENTS
+from lumiere.model import abstract_model, frozen_of, image_of
 from lumiere.state import TrainState, init_state
 from lumiere.trained import Trained
 from lumiere.training import provenance
@@ -85,7 +86,9 @@ def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> Trained | None:
         "give that run's workdir"
       )
     return None
-  accepted = (experiment.stage,) if stage.parent is None else (stage.parent, experiment.stage)
+  accepted = next(
+    (image, video) for video, image in PARENTS.items() if experiment.stage in (image, video)
+  )
   parent, step = checkpoints.load_experiment(experiment.init_from, stages=accepted)
   for field in ("model", "text", "diffusion", "super_resolution"):
     ours, theirs = getattr(experiment, field), getattr(parent, field)
@@ -105,9 +108,6 @@ def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> Trained | None:
 def initial_weights(stage: Stage, warm_start: Trained | None, mesh: jax.sharding.Mesh):
   """(rebuild, params, frozen) on the mesh: fresh weights, and over them those of the warm start."""
   rebuild, abstract_params, abstract_frozen = abstract_model(stage.experiment)
-  inherited = None
-  if warm_start is not None:
-    inherited = warm_start.experiment.stage == stage.experiment.stage
   # What will be loaded is not drawn first; compiling without optimisation halves the start on a CPU.
   options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
   draw = lambda: weights.split(stage.build())[1]
@@ -115,13 +115,16 @@ def initial_weights(stage: Stage, warm_start: Trained | None, mesh: jax.sharding
   params = jax.jit(draw, compiler_options=options, out_shardings=shardings)()
   if warm_start is None:
     return rebuild, params, {}
-  if inherited:
+  theirs = warm_start.experiment
+  if theirs.stage == stage.experiment.stage:
     return (
       rebuild,
       # A conditional network may start from one that is not: its further channels start at zero.
       weights.merge(params, warm_start.params, may_be_new=("network", "condition_in")),
       weights.merge(abstract_frozen, warm_start.frozen),
     )
+  if stage.parent is None:  # the image part of a video model
+    return rebuild, weights.merge(params, image_of(theirs, warm_start.frozen)), {}
   return rebuild, params, frozen_of(stage.experiment, warm_start.params)
 
 

@@ -44,6 +44,8 @@ class Stamped(NamedTuple):
     time: in seconds, from any zero; None if the file does not say.
     duration: in seconds; 0 if the file does not say.
     rounding: how far the time may be off, for the unit in which the file counts.
+    small: makes its pixels with a shorter side of so many pixels, quickly, see `pixels.thumbnail`.
+    size: (height, width) of `picture`.
     after_loss: whether frames before it are lost.
   """
 
@@ -51,7 +53,17 @@ class Stamped(NamedTuple):
   time: float | None
   duration: float
   rounding: float
+  small: Callable[[int], UInt8[np.ndarray, "h w 3"]]
+  size: tuple[int, int]
   after_loss: bool = False
+
+  @classmethod
+  def of_picture(
+    cls, picture: UInt8[np.ndarray, "h w 3"], time=0.0, duration=0.0, rounding=0.0
+  ) -> "Stamped":
+    """A frame whose pixels are there already."""
+    small = functools.partial(pictures.thumbnail, picture)
+    return cls(lambda: picture, time, duration, rounding, small, picture.shape[:2])
 
 
 def decode(path: epath.PathLike) -> Iterator[Stamped]:
@@ -69,8 +81,7 @@ def decode(path: epath.PathLike) -> Iterator[Stamped]:
     elif image.format in ANIMATIONS and getattr(image, "is_animated", False):
       yield from _animation(image, str(path))
     else:
-      picture = pictures.to_rgb(image, str(path))
-      yield Stamped(lambda: picture, 0.0, 0.0, 0.0)
+      yield Stamped.of_picture(pictures.to_rgb(image, str(path)))
 
 
 def _animation(image: Image.Image, name: str) -> Iterator[Stamped]:
@@ -88,14 +99,14 @@ def _animation(image: Image.Image, name: str) -> Iterator[Stamped]:
         raise UnreadableError(str(error)) from error
       raise DamagedError(f"frame {index} and what follows cannot be decoded") from error
     duration = duration if duration >= _SHORTEST else _INSTEAD
-    yield Stamped(lambda picture=picture: picture, time, duration, rounding)
+    yield Stamped.of_picture(picture, time, duration, rounding)
     time, index = time + duration, index + 1
 
 
 def _container(file: BinaryIO, name: str) -> Iterator[Stamped]:
   """Frames of what FFmpeg reads."""
-  with _opened(file) as container:
-    stream = _video_stream(container)
+  with opened(file) as container:
+    stream = video_stream(container)
     unit, aspect = stream.time_base or Fraction(0), stream.sample_aspect_ratio
     usual = 1 / stream.average_rate if stream.average_rate else Fraction(0)
     # Where the unit is the time of a frame, times are exact.
@@ -107,15 +118,19 @@ def _container(file: BinaryIO, name: str) -> Iterator[Stamped]:
       end = end if time is None else time + duration
       if frame.rotation not in orientations:
         orientations[frame.rotation] = pixels.orientation_of(frame)
-      picture = functools.partial(_pixels, frame, aspect, orientations[frame.rotation], name)
-      yield Stamped(picture, time, duration, rounding, after_loss)
+      shape = (aspect, orientations[frame.rotation])
+      picture = functools.partial(_pixels, frame, *shape, name)
+      small = functools.partial(pixels.thumbnail, frame, *shape)
+      size = pixels.shown_size(frame, *shape)
+      yield Stamped(picture, time, duration, rounding, small, size, after_loss)
     if frame is None:
       raise UnreadableError("no frame in it can be decoded")
     if damage := _damage(stream, lost, end):
       raise DamagedError(damage)
 
 
-def _opened(file: BinaryIO) -> av.container.InputContainer:
+def opened(file: BinaryIO) -> av.container.InputContainer:
+  """What FFmpeg makes of a file; raises UnreadableError if it is none of its kinds."""
   try:
     try:
       return av.open(file)
@@ -126,7 +141,7 @@ def _opened(file: BinaryIO) -> av.container.InputContainer:
     raise UnreadableError(f"no video in it, or its head is damaged ({error.strerror})") from error
 
 
-def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
+def video_stream(container: av.container.InputContainer) -> av.VideoStream:
   """The stream that a player would choose; raises UnreadableError, with the reason, if there is none."""
   covers = av.stream.Disposition.attached_pic
   videos = [each for each in container.streams.video if not each.disposition & covers]

@@ -132,6 +132,14 @@ def to_rgb(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
   return np.ascontiguousarray(turn(pixels, *_TURNS.get(_orientation(image), (False,) * 3)))
 
 
+def thumbnail(picture: UInt8[np.ndarray, "h w 3"], side: int) -> UInt8[np.ndarray, "h2 w2 3"]:
+  """A picture in small, its shorter side `side` pixels, area-averaged."""
+  height, width = picture.shape[:2]
+  scale = side / min(height, width)
+  size = (max(round(width * scale), 1), max(round(height * scale), 1))
+  return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+
+
 def over_black(
   colours: UInt8[np.ndarray, "h w 3"], alpha: UInt8[np.ndarray, "h w"], name: str
 ) -> UInt8[np.ndarray, "h w 3"]:

@@ -53,11 +53,48 @@ def to_rgb(
   return np.ascontiguousarray(turn(pixels, *orientation))
 
 
+def thumbnail(
+  frame: av.VideoFrame,
+  aspect: Fraction | None = None,
+  orientation: tuple[bool, bool, bool] = (False, False, False),
+  side: int = 64,
+) -> UInt8[np.ndarray, "h w 3"]:
+  """A frame in small, its shorter side `side` pixels: area-averaged, upright, of square pixels.
+
+  Quick: colours are converted with FFmpeg's defaults, HDR and transparency are not heeded. Arguments as for `to_rgb`.
+  """
+  height, width = shown_size(frame, aspect)
+  scale = side / min(height, width)
+  small = frame.reformat(
+    width=max(round(width * scale), 1),
+    height=max(round(height * scale), 1),
+    format="rgb24",
+    interpolation="AREA",
+    threads=1,
+  )
+  return np.ascontiguousarray(turn(small.to_ndarray(), *orientation))
+
+
+def shown_size(
+  frame: av.VideoFrame,
+  aspect: Fraction | None = None,
+  orientation: tuple[bool, bool, bool] = (False, False, False),
+) -> tuple[int, int]:
+  """(height, width) of what `to_rgb` returns."""
+  height, width = frame.height, frame.width
+  if aspect and aspect != 1 and 1 / _MAX_ASPECT <= aspect <= _MAX_ASPECT:
+    height, width = _square_size(height, width, aspect)
+  return (width, height) if orientation[0] else (height, width)
+
+
+def _square_size(height: int, width: int, aspect: Fraction) -> tuple[int, int]:
+  return (height, round(width * aspect)) if aspect > 1 else (round(height / aspect), width)
+
+
 def _square(pixels: UInt8[np.ndarray, "h w 3"], aspect: Fraction) -> UInt8[np.ndarray, "h2 w2 3"]:
   """Oblong pixels made square; the side that has too few of them grows."""
-  height, width = pixels.shape[:2]
-  size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
-  return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+  height, width = _square_size(*pixels.shape[:2], aspect)
+  return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def orientation_of(frame: av.VideoFrame) -> tuple[bool, bool, bool]:

@@ -27,12 +27,16 @@ class Shown(NamedTuple):
 
   Attributes:
     picture: makes its pixels; raises UnreadableError if that is not possible.
+    small: makes its pixels with a shorter side of so many pixels, quickly, see `pixels.thumbnail`.
+    size: (height, width) of `picture`.
     until: when another one replaces it, in seconds after the first one appears.
     last: whether there is no other one.
     gap: whether frames after it are lost, so that it stays for longer than it should.
   """
 
   picture: Callable[[], UInt8[np.ndarray, "h w 3"]]
+  small: Callable[[int], UInt8[np.ndarray, "h w 3"]]
+  size: tuple[int, int]
   until: float
   last: bool = False
   gap: bool = False
@@ -59,7 +63,7 @@ def shown(path: epath.PathLike) -> Iterator[Shown]:
         if after - time > MAX_HOLD:
           raise DamagedError(f"its times jump from {time:.2f} s to {after:.2f} s")
         until = after - following.rounding - _TOLERANCE
-        yield Shown(frame.picture, until, gap=following.after_loss)
+        yield Shown(frame.picture, frame.small, frame.size, until, gap=following.after_loss)
         step = after - time or step
         time = after
       else:
@@ -71,7 +75,7 @@ def shown(path: epath.PathLike) -> Iterator[Shown]:
     stays = frame.duration if 0 < frame.duration <= MAX_HOLD else step
     # A picture has no duration, and is shown all the same.
     stays = max(stays - 2 * frame.rounding - _TOLERANCE, _TOLERANCE)
-    yield Shown(frame.picture, time + stays, last=True)
+    yield Shown(frame.picture, frame.small, frame.size, time + stays, last=True)
   if damage is not None:
     raise damage
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
 import av
@@ -108,11 +109,23 @@ def _pages(path: epath.Path, video: UInt8[np.ndarray, "t h w 3"], fps: float | i
 
 
 def _mp4(video: UInt8[np.ndarray, "t h w 3"], fps: float | int) -> bytes:
-  """H.264 in BT.709 and limited range, and tagged so: without tags players guess, by the height, and guess differently."""
+  return h264((enlarge(frame, MIN_SIDE) for frame in video), fps, {"crf": "12", "preset": "medium"})
+
+
+def h264(
+  video: Iterable[UInt8[np.ndarray, "h w 3"]], fps: float | int, options: Mapping[str, str]
+) -> bytes:
+  """An .mp4 file of H.264 in BT.709 and limited range, tagged so: without tags players guess, by the height, and guess differently.
+
+  Args:
+    video: frames of one size; odd sides are made even by repeating the last row or column.
+    fps: frames per second.
+    options: of FFmpeg's libx264.
+  """
   buffer = io.BytesIO()
   with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
     stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-    stream.pix_fmt, stream.options = "yuv420p", {"crf": "12", "preset": "medium"}
+    stream.pix_fmt, stream.options = "yuv420p", dict(options)
     codec = stream.codec_context
     codec.thread_count = 1  # the bytes depend on it
     codec.colorspace, codec.color_range = Colorspace.ITU709, ColorRange.MPEG
@@ -126,7 +139,6 @@ def _mp4(video: UInt8[np.ndarray, "t h w 3"], fps: float | int) -> bytes:
 
 
 def _to_yuv(frame: UInt8[np.ndarray, "h w 3"]) -> av.VideoFrame:
-  frame = enlarge(frame, MIN_SIDE)
   odd = [(0, side % 2) for side in frame.shape[:2]]
   frame = np.pad(frame, [*odd, (0, 0)], mode="edge")  # 4:2:0 needs even sides
   return av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(

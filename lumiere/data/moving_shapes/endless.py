@@ -1,9 +1,10 @@
 """The world without end: clip i of a split is drawn and rendered when it is asked for, from the index alone.
 
 Nothing is prepared, kept on disk or seen twice, and neither TFDS nor TensorFlow is needed. Captions and scenes are those of
-the dataset (`builder.py`), but for four things. Combinations of colour, shape and motion that `scene.is_held_out` names
+the dataset (`builder.py`), but for five things. Combinations of colour, shape and motion that `scene.is_held_out` names
 occur in the split "unseen" alone, where everything is one of them; two things do not hide each other for most of a clip; some
-captions do not say how fast; and only the frames and pixels that a stage trains on are rendered.
+captions do not say how fast; some clips are mosaics, if that is asked for; and only the frames and pixels that a stage trains on
+are rendered.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from jaxtyping import Float
 
 from lumiere.data import frames
 from lumiere.data.moving_shapes.captions import write_caption
+from lumiere.data.moving_shapes.mosaic import random_mosaic
 from lumiere.data.moving_shapes.render import render
 from lumiere.data.moving_shapes.scene import Scene, random_scene
 
@@ -33,6 +35,8 @@ class EndlessConfig:
     max_things: 1, or 2 for scenes with one or two things.
     share_of_two: share of scenes with two things, if `max_things` allows for them.
     unsaid_speeds: share of moving things of which a caption does not say how fast they are.
+    mosaics: share of clips that are drawn as mosaics, which no caption says: for super-resolution, which would flatten what a style
+      draws if all that it had seen were flat.
     seed: of everything.
   """
 
@@ -40,6 +44,7 @@ class EndlessConfig:
   max_things: int = 1
   share_of_two: float = 0.5
   unsaid_speeds: float = 0.2
+  mosaics: float = 0.0
   seed: int = 0
 
   def __post_init__(self):
@@ -47,7 +52,7 @@ class EndlessConfig:
       raise ValueError(f"num_frames={self.num_frames} must be 1 or more")
     if self.max_things not in (1, 2):
       raise ValueError(f"max_things={self.max_things} must be 1 or 2")
-    for name in ("share_of_two", "unsaid_speeds"):
+    for name in ("share_of_two", "unsaid_speeds", "mosaics"):
       if not 0 <= getattr(self, name) <= 1:
         raise ValueError(f"{name}={getattr(self, name)} must be between 0 and 1")
     if self.seed < 0:
@@ -100,8 +105,11 @@ class EndlessShapes(Sequence):
 
   def __getitem__(self, index: int) -> dict[str, Any]:
     scene, caption, first = self.draw(index)
-    video = render(scene, self.num_frames, self.fps, self.resolution, first)
-    return {"video": frames.to_uint8(video), "caption": caption.encode()}
+    video = frames.to_uint8(render(scene, self.num_frames, self.fps, self.resolution, first))
+    rng = np.random.default_rng([self.config.seed, SPLITS.index(self.split), index, 1])
+    if rng.random() < self.config.mosaics:
+      video = random_mosaic(video, rng)
+    return {"video": video, "caption": caption.encode()}
 
   def draw(self, index: int) -> tuple[Scene, str, int]:
     """Scene and caption of a clip, and the first of its frames that is rendered.

@@ -22,6 +22,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 from tqdm import tqdm
 
+from lumiere.data import splits
 from lumiere.data.video_folder.captions import Found, find_videos, read_captions
 from lumiere.data.video_folder.clips import Clip, UnusableError, read_clips
 from lumiere.data.video_folder.files import VIDEOS
@@ -103,8 +104,13 @@ class VideoFolder(tfds.core.GeneratorBasedBuilder):
     if not usable:
       why = summary(self._skipped) or f"there is no video in it ({', '.join(VIDEOS)})"
       raise ValueError(f"folder={str(folder)!r} gives no clips: {why}")
-    splits = split_by_hash(usable, self.builder_config.validation_share)
-    return {split: self._generate_examples(names) for split, names in splits.items() if names}
+    held_out = splits.held_out(usable, self.builder_config.validation_share)
+    ordered = sorted(usable, key=splits.place_of)
+    parts = {
+      "train": [name for name in ordered if name not in held_out],
+      "validation": [name for name in ordered if name in held_out],
+    }
+    return {split: self._generate_examples(names) for split, names in parts.items() if names}
 
   def _generate_examples(self, names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     for name in names:
@@ -204,17 +210,6 @@ def fingerprint(folder: pathlib.Path, found: Found, settings: Mapping[str, Any])
     status = path.stat() if path.exists() else path.lstat()  # of a link to nothing
     files.append((name, status.st_size, status.st_mtime_ns))
   return hashlib.sha256(json.dumps([str(folder), dict(settings), files]).encode()).hexdigest()[:12]
-
-
-def split_by_hash(names: list[str], validation_share: float) -> dict[str, list[str]]:
-  """Deals out files by the hashes of their names; two or more files leave neither split empty."""
-  place = {
-    name: int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64 for name in names
-  }
-  names = sorted(names, key=place.get)
-  held_out = sum(place[name] < validation_share for name in names)
-  held_out = min(max(held_out, 1), len(names) - 1)
-  return {"train": names[held_out:], "validation": names[:held_out]}
 
 
 def summary(skipped: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from lumiere.data.moving_shapes.endless import (
   EndlessShapes,
   shows_all,
 )
+from lumiere.data.moving_shapes.mosaic import mosaic
 from lumiere.data.moving_shapes.scene import COLOURS, MOTIONS, SHAPES, family, is_held_out
 from lumiere.sections import DataConfig
 
@@ -78,6 +79,23 @@ def test_two_things_are_apart_half_of_the_time():
   assert all(len(scene.things) == 2 and shows_all(scene, times) for scene in scenes)
 
 
+def test_some_clips_are_mosaics_and_the_others_as_they_were():
+  plain, mixed = world(num_frames=1), world(num_frames=1, mosaics=0.3)
+  count = sum(
+    not np.array_equal(plain[index]["video"], mixed[index]["video"]) for index in range(200)
+  )
+  assert 40 <= count <= 80
+  assert all(plain.draw(index) == mixed.draw(index) for index in range(20))
+
+
+def test_a_mosaic_darkens_lines_of_a_fourth_of_each_tile():
+  picture = np.full((2, 64, 32, 3), 200, np.uint8)
+  made = mosaic(picture, tiles=4, grout=0.3, place=(0.75, 0.0))
+  rows, columns = np.arange(64) % 16 >= 12, np.arange(32) % 8 < 2
+  expected = np.where(rows[:, None] | columns, 60, 200)
+  np.testing.assert_array_equal(made, np.broadcast_to(expected[..., None], picture.shape))
+
+
 def batches(**changes):
   data = DataConfig("moving_shapes_endless", 1, 16, moving_shapes_endless=dict(max_things=2))
   source = sources.make_source(data, "train")
@@ -102,6 +120,7 @@ def test_batches_are_shuffled_without_a_list_of_them_and_resume_exactly():
     (dict(max_things=3), "max_things=3 must be 1 or 2"),
     (dict(num_frames=0), "num_frames=0 must be 1 or more"),
     (dict(share_of_two=1.5), "share_of_two=1.5 must be between 0 and 1"),
+    (dict(mosaics=-0.1), "mosaics=-0.1 must be between 0 and 1"),
     (dict(seed=-1), "seed=-1 must be 0 or more"),
     (dict(clips=3), "config.data.moving_shapes_endless.clips: no such field"),
   ),

@@ -14,7 +14,6 @@ import tensorflow_datasets as tfds
 from lumiere.data import frames
 from lumiere.data.loader import ToClip, Tokenize, make_loader
 from lumiere.data.video_folder import builder as video_folder
-from lumiere.data.video_folder.builder import split_by_hash
 from lumiere.data.video_folder.clips import UnusableError, read_clips
 from lumiere.text.tokenize import ByteTokenizer
 from tests.lumiere.data.frames.test_pictures import is_scene
@@ -291,19 +290,6 @@ def test_only_a_change_prepares_anew(tmp_path):
   os.utime(folder / "a.mp4", (0, 0))
   others.append(prepare(folder, tmp_path / "data"))
   assert len({builder.data_path for builder in [first, *others]}) == 7
-
-
-def test_splits_hold_whole_files_and_are_never_empty():
-  names = [f"{i}.mp4" for i in range(400)]
-  for count in (2, 3, 50):
-    for share in (0.001, 0.3, 0.999):
-      splits = split_by_hash(names[:count], share)
-      assert splits["train"] and splits["validation"]
-      assert sorted(splits["train"] + splits["validation"]) == sorted(names[:count])
-  assert split_by_hash(["one.mp4"], 0.5) == {"train": ["one.mp4"], "validation": []}
-  held_out = split_by_hash(names, 0.1)["validation"]
-  assert 20 < len(held_out) < 60
-  assert set(split_by_hash(names[:200], 0.1)["validation"]) == set(held_out) & set(names[:200])
 
 
 def test_nothing_vanishes_unlisted(tmp_path):

@@ -1,5 +1,6 @@
 """Runs that go on from their workdir alone, whatever has become of the run that they were started from."""
 
+import dataclasses
 import pathlib
 import shutil
 
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 
 from lumiere import checkpoints
+from lumiere import mesh as meshes
 from lumiere.experiment import Experiment
-from lumiere.training import loop
+from lumiere.training import loop, start
+from lumiere.training.stages import Stage
 from tests.lumiere.experiments import micro_config, on_folder
 
 
@@ -82,6 +85,17 @@ def test_what_was_inherited_is_recorded(runs):
   assert checkpoints.load_record(runs["ssr_image"]).provenance["inherited"] is None
   assert record.provenance["data"]["dataset"].startswith("video_folder/8x32_8fps_")
   assert record.provenance["text_encoder"] is None
+
+
+@pytest.mark.parametrize("image, video", [("t2i", "stunet"), ("ssr_image", "ssr")])
+def test_an_image_stage_starts_from_the_image_part_of_a_video_model(runs, image, video):
+  """As a style does, by whoever has no more than a released base."""
+  settings = checkpoints.load_record(runs[image]).experiment
+  stage = Stage(dataclasses.replace(settings, init_from=str(runs[video])))
+  mesh = meshes.one_device()
+  found = start.initial_weights(stage, start.load_warm_start(stage, mesh), mesh)
+  parent = checkpoints.load_trained(runs[image], (image,))
+  jax.tree.map(np.testing.assert_array_equal, found[1:], (parent.params, {}))
 
 
 def test_a_config_without_a_model_takes_it_from_the_workdir_first(runs, tmp_path):

@@ -1,0 +1,68 @@
+"""Which clips of a whole set are kept, why the others are not, and what is held out.
+
+A clip is dropped for the first reason that applies: no caption, a rule that it breaks, a near duplicate of one that is kept.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from lumiere.data import splits
+from lumiere.data.curation import duplicates
+from lumiere.data.curation.rules import first_broken
+
+NO_CAPTION, DUPLICATE = "no caption", "near duplicate"
+
+
+def decide(
+  clips: pd.DataFrame,
+  captions: Mapping[str, str],
+  rules: Sequence[str],
+  *,
+  radius: int = duplicates.RADIUS,
+  held_out: float = 0.05,
+) -> pd.DataFrame:
+  """The table of clips with further columns.
+
+  Args:
+    clips: columns of `table.CLIPS`, and what others have added.
+    captions: by source.
+    rules: see `rules`.
+    radius: bits in which near duplicates may differ; below 0: duplicates are kept.
+    held_out: share of the sources whose clips are for validation, see `splits`.
+
+  Returns:
+    the table, with `caption`, `reason` (empty for clips that are kept), `group` (of near duplicates, -1 for clips that were dropped
+    before) and `split`.
+  """
+  clips = clips.reset_index(drop=True)
+  clips["caption"] = [captions.get(source, "") for source in clips["source"]]
+  reason = np.where(clips["caption"] == "", NO_CAPTION, first_broken(clips, rules)).astype(object)
+  group = np.full(len(clips), -1)
+  left = np.flatnonzero(reason == "")
+  if radius >= 0 and len(left):
+    hashes = np.stack(clips["hashes"].to_numpy()[left]).astype(np.uint64)
+    group[left] = duplicates.groups(hashes, radius)
+    # The largest picture of each group stays; of several, the first.
+    pixels = (clips["height"] * clips["width"]).to_numpy()
+    seen = {}
+    for place in sorted(left.tolist(), key=lambda place: (-pixels[place], place)):
+      first = seen.setdefault(group[place], place)
+      if first != place:
+        reason[place] = f"{DUPLICATE} of {clips['source'][first]}, clip {clips['clip'][first]}"
+  clips["reason"], clips["group"] = reason, group
+  sources = set(clips["source"][clips["reason"] == ""]) or set(clips["source"])
+  chosen = splits.held_out(sources, held_out)
+  clips["split"] = np.where(clips["source"].isin(chosen), "validation", "train")
+  return clips
+
+
+def counted(clips: pd.DataFrame) -> dict[str, int]:
+  """How many clips were kept, and how many were dropped for each reason, in the order in which reasons are looked at."""
+  kinds = clips["reason"].str.replace(rf"^{DUPLICATE} of .*", DUPLICATE, regex=True)
+  counts = kinds.value_counts()
+  order = [NO_CAPTION, *sorted(set(counts.index) - {"", NO_CAPTION, DUPLICATE}), DUPLICATE]
+  return {"kept": int(counts.get("", 0))} | {
+    kind: int(counts[kind]) for kind in order if kind in counts
+  }

@@ -1,0 +1,183 @@
+"""A curation on disk, which goes on where it was stopped.
+
+OUT/settings.json              what is cut from which files
+OUT/looked/N.sources.parquet   of so many files, and N.clips.parquet beside it, written before: what was looked at
+OUT/sources.parquet            of all files
+OUT/clips.parquet              of all clips, with what was decided
+OUT/records/                   the clips that were kept, as a dataset
+
+Tables are written whole or not at all, and depend on the files and the settings alone: after a kill, or from several machines,
+they are the same, byte for byte.
+"""
+
+import concurrent.futures
+import dataclasses
+import functools
+import hashlib
+import json
+import multiprocessing
+import pathlib
+from collections.abc import Callable, Sequence
+
+import cv2
+from tqdm import tqdm
+
+from lumiere.data.curation import records, table
+from lumiere.data.curation.decide import counted, decide
+from lumiere.data.curation.look import ClipSettings, look
+from lumiere.data.video_folder.captions import Found, find_videos, read_captions
+
+SETTINGS = "settings.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """What is to be done.
+
+  Attributes:
+    folder: of the videos.
+    out: where the tables go.
+    settings: of the clips.
+    found: videos and captions.
+    files_per_shard: files of one table in OUT/looked.
+  """
+
+  folder: pathlib.Path
+  out: pathlib.Path
+  settings: ClipSettings
+  found: Found
+  files_per_shard: int
+
+  @classmethod
+  def make(
+    cls, folder: pathlib.Path, out: pathlib.Path, settings: ClipSettings, files_per_shard: int
+  ) -> "Job":
+    """A new job, or one that goes on.
+
+    Raises:
+      FileNotFoundError: if there is no such folder.
+      ValueError: if there is no video in it, or `out` is of another job: names what differs.
+    """
+    found = find_videos(folder)
+    if not found.videos:
+      raise ValueError(f"--videos={folder}: there is no video in it")
+    job = cls(folder, out, settings, found, files_per_shard)
+    asked = job.described()
+    path = out / SETTINGS
+    if path.exists():
+      before = json.loads(path.read_text())
+      if differ := [name for name in asked if asked[name] != before.get(name)]:
+        changes = ", ".join(
+          f"{name}: {asked[name]} here, {before.get(name)} there" for name in differ
+        )
+        raise ValueError(
+          f"--out={out} was made with other settings or files ({changes}): give another folder"
+        )
+    else:
+      (out / "looked").mkdir(parents=True, exist_ok=True)
+      partial = path.with_name(f"{SETTINGS}.partial")
+      partial.write_text(json.dumps(asked, indent=2) + "\n")
+      partial.rename(path)
+    return job
+
+  def described(self) -> dict[str, object]:
+    """What the tables depend on."""
+    files = [(name, (self.folder / name).lstat().st_size) for name in self.found.videos]
+    digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
+    return dataclasses.asdict(self.settings) | {
+      "files_per_shard": self.files_per_shard,
+      "videos": len(files),
+      "names and sizes": digest,
+    }
+
+  @property
+  def num_shards(self) -> int:
+    """How many tables OUT/looked is to have."""
+    return -(-len(self.found.videos) // self.files_per_shard)
+
+  def path(self, shard: int, kind: str) -> pathlib.Path:
+    """Of a table in OUT/looked."""
+    return self.out / "looked" / f"{shard:06d}.{kind}.parquet"
+
+  def missing(self) -> list[int]:
+    """The shards that have not been looked at."""
+    return [n for n in range(self.num_shards) if not self.path(n, "sources").exists()]
+
+  def look(self, workers: int = 1, part: tuple[int, int] = (1, 1)):
+    """Looks at what is missing, in so many processes; of `part` = (i, n) the i-th of n parts alone, i from 1 on."""
+    todo = [n for n in self.missing() if n % part[1] == part[0] - 1]
+    in_processes(
+      [functools.partial(self.look_at, n) for n in todo], workers, "Looking at the videos"
+    )
+
+  def look_at(self, shard: int):
+    """Writes the tables of one shard."""
+    cv2.setNumThreads(1)  # the processes are what is parallel
+    sources, clips = [], []
+    first = shard * self.files_per_shard
+    for name in self.found.videos[first : first + self.files_per_shard]:
+      source, found = look(self.folder, name, self.settings)
+      sources.append(source)
+      clips += found
+    table.write(self.path(shard, "clips"), clips, table.CLIPS)
+    table.write(self.path(shard, "sources"), sources, table.SOURCES)
+
+  def decide(self, rules: Sequence[str], *, radius: int, held_out: float) -> str:
+    """Writes the tables of all files and clips; returns what came of them, for people.
+
+    Raises:
+      ValueError: if shards are missing, or a rule cannot be understood.
+    """
+    if missing := self.missing():
+      raise ValueError(
+        f"{len(missing)} of {self.num_shards} shards have not been looked at, the first is {missing[0]}"
+      )
+    shards = range(self.num_shards)
+    sources = table.read(*(self.path(n, "sources") for n in shards))
+    clips = table.read(*(self.path(n, "clips") for n in shards)).to_pandas()
+    captions = read_captions(self.folder, self.found)
+    clips = decide(clips, captions, rules, radius=radius, held_out=held_out)
+    table.write(self.out / "sources.parquet", sources)
+    table.write(self.out / "clips.parquet", table.from_pandas(clips))
+    return summary(sources.to_pandas(), clips)
+
+  def write(self, settings: records.RecordSettings, workers: int = 1) -> str:
+    """Writes the clips that were kept as a dataset, OUT/records; returns what it holds, for people."""
+    clips = table.read(self.out / "clips.parquet").to_pandas()
+    run = lambda functions: in_processes(functions, workers, "Writing the clips")
+    clip = self.settings
+    return records.write(
+      clips, self.folder, self.out / "records", clip.num_frames, clip.fps, settings, run
+    )
+
+
+def in_processes(functions: Sequence[Callable[[], None]], workers: int, title: str):
+  """Calls all functions in so many processes, with a bar; the first error ends it."""
+  with tqdm(total=len(functions), desc=title, unit="file", disable=None) as progress:
+    if workers == 1:
+      for function in functions:
+        function()
+        progress.update()
+      return
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+      for done in concurrent.futures.as_completed(map(pool.submit, functions)):
+        done.result()
+        progress.update()
+
+
+def summary(sources, clips) -> str:
+  """How many files and clips went where, as lines."""
+  problems = sources.loc[sources["problem"] != "", "problem"].str.split(":").str[0].value_counts()
+  lines = [
+    f"{len(sources)} files, {sources['duration'].sum() / 60:.1f} minutes, {sources['shots'].sum()} shots"
+  ]
+  lines += [f"  {count} {kind}" for kind, count in problems.items()]
+  short = int(((sources["problem"] == "") & (sources["clips"] == 0)).sum())
+  lines += [f"  {short} without a shot as long as a clip"] if short else []
+  lines.append(f"{len(clips)} clips")
+  lines += [
+    f"  {count} {'kept' if kind == 'kept' else f'dropped: {kind}'}"
+    for kind, count in counted(clips).items()
+  ]
+  return "\n".join(lines)

@@ -1,0 +1,91 @@
+"""Where one shot of a video ends and another begins.
+
+PySceneDetect's detectors see every frame, small. The adaptive one compares a frame's change of colours with that of its
+neighbours, so that a fast pan is no cut; the histogram one finds fades, which change little from frame to frame.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from scenedetect import FrameTimecode
+from scenedetect.detectors import AdaptiveDetector, HistogramDetector
+
+# The shorter side of the frames that `Cuts` is shown, in pixels.
+SIDE = 48
+# Clips that are shorter than they should be by less than this, in seconds, are whole: files round their times.
+_TOLERANCE = 0.01
+# No shot is shorter, in seconds. The best of PySceneDetect's own benchmark, like the thresholds below.
+SHORTEST = 0.6
+
+
+class Shot(NamedTuple):
+  """`begin` and `end`: in seconds."""
+
+  begin: float
+  end: float
+
+
+class Cuts:
+  """Finds the cuts of a video whose frames come one by one."""
+
+  def __init__(self, fps: float | int = 25):
+    """`fps`: frames per second of the file, as its head has it."""
+    shortest = max(round(SHORTEST * fps), 1)
+    self._fps, self._size = float(fps), None
+    self._detectors = (
+      AdaptiveDetector(adaptive_threshold=3.5, window_width=3, min_scene_len=shortest),
+      HistogramDetector(threshold=0.2, min_scene_len=shortest),
+    )
+    self._count, self._found = 0, set()
+
+  def add(self, frame: UInt8[np.ndarray, "h w 3"], after_loss: bool = False):
+    """The next frame, in RGB; `after_loss` if frames before it are missing, which is a cut too."""
+    self._size = self._size or frame.shape[:2]
+    if frame.shape[:2] != self._size:  # some files change it on the way
+      frame = cv2.resize(frame, self._size[::-1])
+    code, frame = FrameTimecode(self._count, self._fps), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+    for detector in self._detectors:
+      self._found |= {cut.frame_num for cut in detector.process_frame(code, frame)}
+    if after_loss:
+      self._found.add(self._count)
+    self._count += 1
+
+  def indices(self) -> list[int]:
+    """The first frames of all shots but the first, so far."""
+    return sorted(self._found - {0})
+
+
+def shots_of(cuts: Sequence[int], times: Sequence[float], end: float) -> list[Shot]:
+  """The shots of a video.
+
+  Args:
+    cuts: first frames of shots, as `Cuts.indices` has them.
+    times: of all frames, in seconds.
+    end: of the last frame.
+
+  Returns:
+    at least one, if there is a frame.
+  """
+  edges = [0.0, *(times[cut] for cut in cuts), end]
+  return [Shot(begin, until) for begin, until in itertools.pairwise(edges) if until > begin]
+
+
+def clips_of(shots: list[Shot], length: float, margin: float) -> list[tuple[float, float]]:
+  """(when it may begin, room after its shot's last clip) of all clips, in seconds; none of them crosses a cut.
+
+  Args:
+    shots: of a video.
+    length: of a clip, in seconds.
+    margin: seconds next to a cut that are left out, for what fades there; the video's own ends are none.
+  """
+  clips = []
+  for index, shot in enumerate(shots):
+    begin = shot.begin + (margin if index else 0)
+    end = shot.end - (margin if index < len(shots) - 1 else 0)
+    count = int((max(end - begin, 0) + _TOLERANCE) / length)
+    clips += [(begin + k * length, max(end - begin - count * length, 0.0)) for k in range(count)]
+  return clips

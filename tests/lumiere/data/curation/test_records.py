@@ -1,0 +1,193 @@
+"""Clips that are stored encoded: what is in them, files that are written once, and training on them as on decoded frames."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lumiere.data import frames, loader, sources
+from lumiere.data.curation import records, run
+from lumiere.data.curation.look import ClipSettings
+from lumiere.data.frames import encoded
+from lumiere.sections import DataConfig
+from tests import command_line
+from tests.lumiere.data.curation.footage import FPS, pan, write
+
+SETTINGS = ClipSettings(num_frames=12, fps=12.0, margin=0.0)
+STORED = records.RecordSettings(crf=12, clips_per_file=2)
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+  """A curation of three files with two clips each, of which one has black bars."""
+  root = tmp_path_factory.mktemp("stored")
+  (root / "videos").mkdir()
+  for seed in (1, 2):
+    write(root / "videos" / f"{seed}.mp4", pan(seed, 52))
+  write(root / "videos" / "bars.mp4", np.pad(pan(3, 52), [(0, 0), (0, 0), (40, 40), (0, 0)]))
+  for name in ("1", "2", "bars"):
+    (root / "videos" / f"{name}.txt").write_text(f"texture {name}")
+  made = run.Job.make(root / "videos", root / "out", SETTINGS, files_per_shard=8)
+  made.look()
+  made.decide((), radius=-1, held_out=0.5)
+  made.write(STORED)
+  return made
+
+
+def config(job, **changes):
+  shape = dict(num_frames=5, resolution=32, fps=12.0, folder=str(job.out))
+  return DataConfig(**dict(dataset="curated") | shape | changes)
+
+
+def both(job, **changes):
+  """Examples of both splits by source and start."""
+  found = {}
+  for split in ("train", "validation"):
+    for example in sources.make_source(config(job, **changes), split):
+      found[example["source"].decode(), round(float(example["start"]), 3)] = example
+  return found
+
+
+def content(folder):
+  return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_clips_show_what_the_file_shows_at_their_times(job):
+  table = pd.read_parquet(job.out / "clips.parquet")
+  found = both(job, num_frames=12, resolution=96)
+  assert len(found) == len(table) == 6
+  for row in table.to_dict("records"):
+    example = found[row["source"], round(row["start"], 3)]
+    assert example["caption"].decode() == f"texture {row['source'].removesuffix('.mp4')}"
+    video = frames.read_video(job.folder / row["source"], FPS)
+    indices = np.floor((row["start"] + np.arange(12) / 12) * FPS + 1e-3).astype(int)
+    expected = np.stack(
+      [
+        frames.fit(frame[:, 40:-40] if "bars" in row["source"] else frame, 96)
+        for frame in video[indices]
+      ]
+    )
+    assert np.abs(np.asarray(example["video"]).astype(int) - expected).mean() < 3
+    assert (example["height"], example["width"], example["num_frames"]) == (96, 160, 12)
+
+
+def test_any_run_of_frames_is_that_of_the_whole_clip():
+  video = pan(4, 21, step=3)
+  content = encoded.encode(iter(video), 24, 12)
+  whole = np.stack(list(encoded.decode(content, 0, 21)))
+  assert np.abs(whole.astype(int) - video).mean() < 4  # chroma of a picture that rolls by odd steps
+  for first, last in itertools.combinations((0, 1, 7, 8, 9, 16, 20, 21), 2):
+    np.testing.assert_array_equal(
+      np.stack(list(encoded.decode(content, first, last))), whole[first:last]
+    )
+  clip = encoded.EncodedClip(content, 21, 96)
+  np.testing.assert_array_equal(np.asarray(clip)[5:9], clip[5:9])
+  assert clip.shape == np.asarray(clip).shape and len(clip) == 21
+  assert encoded.encode(iter(video), 24, 12) == content
+
+
+def test_training_on_stored_clips_is_training_on_their_frames(job):
+  """Bit for bit, for a stage of clips and one of pictures."""
+  source = sources.make_source(config(job), "train")
+  decoded = [dict(example) | {"video": np.asarray(example["video"])} for example in source]
+  for num_frames, resolution in ((5, 32), (1, 16)):
+    batches = []
+    for examples in (source, decoded):
+      clip = loader.ToClip(num_frames, resolution)
+      options = dict(batch_size=2, seed=3, shuffle=True, transforms=[clip])
+      iterator = iter(loader.make_loader(examples, **options))
+      batches.append([next(iterator) for _ in range(4)])
+    for one, other in zip(*batches, strict=True):
+      assert one.keys() == other.keys()
+      for key in one:
+        np.testing.assert_array_equal(one[key], other[key])
+
+
+def test_files_are_written_once_and_alike_by_two_processes(job, tmp_path, monkeypatch):
+  before = content(job.out / "records")
+  assert sum("array_record" in name for name in before) >= 3 and "dataset_info.json" in before
+  again = dataclasses.replace(job, out=tmp_path / "again")
+  (tmp_path / "again").mkdir()
+  (tmp_path / "again" / "clips.parquet").write_bytes((job.out / "clips.parquet").read_bytes())
+  again.write(STORED, workers=2)
+  assert content(tmp_path / "again" / "records") == before
+  gone = next(name for name in before if "array_record" in name)
+  (tmp_path / "again" / "records" / gone).unlink()
+  written = []
+  one = records.write_file
+  monkeypatch.setattr(
+    records, "write_file", lambda path, *args: written.append(path.name) or one(path, *args)
+  )
+  again.write(STORED)
+  assert written == [gone] and content(tmp_path / "again" / "records") == before
+  with pytest.raises(
+    ValueError, match="records holds other clips, or was written with other settings"
+  ):
+    again.write(dataclasses.replace(STORED, crf=20))
+
+
+def test_frames_are_reduced_to_the_side_that_was_asked_for_and_never_enlarged():
+  row = dict.fromkeys(("top", "bottom", "left", "right"), 0.0)
+  picture = pan(1, 1)[0]
+  assert records.framed(picture, row, 48).shape == (48, 80, 3)
+  assert (
+    records.framed(picture, row, 500).shape == records.framed(picture, row, 0).shape == (96, 160, 3)
+  )
+  assert records.framed(picture[:95, :159], row, 0).shape == (94, 158, 3)
+  np.testing.assert_array_equal(records.framed(picture, row | {"top": 0.25}, 0), picture[24:])
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    (dict(num_frames=13), "config.data.num_frames=13 must be at most 12"),
+    (dict(fps=8.0), "config.data.fps=8 must be 12"),
+    (dict(resolution=98), "config.data.resolution=98 must be at most 96"),
+    (dict(folder="nowhere"), "config.data.folder=nowhere: no stored clips"),
+    (dict(folder=""), "data.folder is empty: dataset='curated'"),
+  ],
+)
+def test_configs_that_do_not_fit_are_refused(job, changes, message):
+  with pytest.raises(ValueError, match=message):
+    sources.make_source(config(job, **changes), "train")
+
+
+def test_a_file_that_has_changed_is_named(job, tmp_path):
+  table = pd.read_parquet(job.out / "clips.parquet")
+  row = table[table["source"] == "1.mp4"].iloc[1].to_dict()
+  write(tmp_path / "1.mp4", pan(1, 3))
+  (tmp_path / "1.mp4").write_bytes(b"no video")
+  with pytest.raises(ValueError, match=r"1\.mp4 shows nothing at .* it has changed since"):
+    list(records.clips_of(tmp_path / "1.mp4", [row], 12, 12.0, STORED))
+
+
+def test_a_stage_trains_on_stored_clips(job, tmp_path):
+  from lumiere import checkpoints
+  from lumiere.experiment import Experiment
+  from lumiere.training import loop
+  from tests.lumiere.experiments import micro_config
+
+  made = micro_config("t2i", tmp_path / "data", num_steps=1)
+  made.data.update(dataset="curated", folder=str(job.out), fps=12.0)
+  loop.train(Experiment.from_config(made), tmp_path / "run")
+  record = checkpoints.load_record(tmp_path / "run")
+  assert record.provenance["data"]["dataset"].startswith("curated/")
+
+
+def test_nothing_kept_is_an_error_of_one_line(job, monkeypatch, capsys, tmp_path):
+  command_line.assert_one_line(
+    command_line.run(
+      monkeypatch,
+      capsys,
+      "lumiere/curate.py",
+      f"--videos={job.folder}",
+      f"--out={tmp_path / 'out'}",
+      "--num_frames=12",
+      "--fps=12",
+      "--keep=motion > 99",
+      "--write",
+    ),
+    "no clip is kept",
+  )

@@ -1,0 +1,62 @@
+"""Cuts, fades, pans and flashes; clips between cuts."""
+
+import numpy as np
+import pytest
+
+from lumiere.data import frames
+from lumiere.data.curation import shots
+from tests.lumiere.data.curation.footage import FPS, fade, pan
+
+
+def cuts_of(*videos, fps=FPS):
+  cuts = shots.Cuts(fps)
+  for frame in np.concatenate(videos):
+    cuts.add(frames.fit(frame, shots.SIDE, 80))
+  return cuts.indices()
+
+
+@pytest.mark.parametrize("seeds", [(1, 2), (3, 4), (5, 6), (7, 8)])
+def test_hard_cuts_are_found_to_the_frame(seeds):
+  one, other = map(pan, seeds)
+  assert cuts_of(one, other, one[:20]) == [36, 72]
+
+
+@pytest.mark.parametrize("step", [0, 1, 6])
+def test_a_shot_is_one_however_fast_it_pans(step):
+  assert cuts_of(pan(3, num_frames=60, step=step)) == []
+
+
+def test_a_flash_is_no_cut_or_none_that_breaks_the_order():
+  video = pan(5, num_frames=60).copy()
+  video[30] = 255
+  assert set(cuts_of(video)) <= {30, 31}
+
+
+def test_a_fade_through_black_is_a_cut_somewhere_in_it():
+  black = np.zeros_like(pan(1, 4))
+  one, other = pan(1), pan(2)
+  found = cuts_of(one, fade(one, black, 12), black, fade(black, other, 12), other)
+  assert found and all(36 <= cut <= 36 + 28 for cut in found)
+
+
+def test_a_loss_is_a_cut():
+  cuts, video = shots.Cuts(FPS), pan(1, num_frames=30)
+  for index, frame in enumerate(video):
+    cuts.add(frame, after_loss=index == 17)
+  assert cuts.indices() == [17]
+
+
+def test_shots_lie_between_cuts_and_clips_in_shots():
+  times = [index / 10 for index in range(100)]
+  found = shots.shots_of([30, 34], times, 10.0)
+  assert [tuple(shot) for shot in found] == [(0.0, 3.0), (3.0, 3.4), (3.4, 10.0)]
+  clips = shots.clips_of(found, length=1.4, margin=0.2)
+  starts, room = np.transpose(clips)
+  np.testing.assert_allclose(starts, [0.0, 1.4, 3.6, 5.0, 6.4, 7.8])
+  np.testing.assert_allclose(room, [0, 0, 0.8, 0.8, 0.8, 0.8], atol=1e-9)
+  # A file of exactly one clip gives it, although its times are rounded.
+  assert shots.clips_of([shots.Shot(0.0, 1.9995)], 2.0, 0.1) == [(0.0, 0.0)]
+
+
+def test_a_file_without_frames_has_no_shots():
+  assert shots.shots_of([], [], 0.0) == []
