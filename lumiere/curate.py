@@ -42,6 +42,8 @@ def main():
     return
   rules = list(DEFAULT_RULES) if values.keep is None else [rule for rule in values.keep if rule]
   print(job.decide(rules, radius=values.duplicate_bits, held_out=values.held_out))
+  if values.report:
+    print(job.report(rules))
   if values.write:
     print(
       job.write(
@@ -83,6 +85,9 @@ if __name__ == "__main__":
   flags.DEFINE_float("held_out", 0.05, "Share of the files that are for validation.", 0.0, 1.0)
   flags.DEFINE_integer("workers", 1, "Processes that look at files.", 1)
   flags.DEFINE_string("shard", "", "i/n: look only at this part of the files, and decide nothing.")
+  flags.DEFINE_bool(
+    "report", False, "Write a page about files, clips and scores, OUT/report/index.html."
+  )
   flags.DEFINE_bool("write", False, "Store the clips that are kept, encoded, in OUT/records.")
   flags.DEFINE_integer("crf", 18, "Quality of the stored clips, x264's: 0 to 51.", 0, 51)
   flags.DEFINE_integer("side", 0, "Shorter side of stored frames, at most; 0: as in the source.", 0)

@@ -12,7 +12,7 @@ from lumiere.data import splits
 from lumiere.data.curation import duplicates
 from lumiere.data.curation.rules import first_broken
 
-NO_CAPTION, DUPLICATE = "no caption", "near duplicate"
+KEPT, NO_CAPTION, DUPLICATE = "kept", "no caption", "near duplicate"
 
 
 def decide(
@@ -58,11 +58,21 @@ def decide(
   return clips
 
 
-def counted(clips: pd.DataFrame) -> dict[str, int]:
-  """How many clips were kept, and how many were dropped for each reason, in the order in which reasons are looked at."""
-  kinds = clips["reason"].str.replace(rf"^{DUPLICATE} of .*", DUPLICATE, regex=True)
-  counts = kinds.value_counts()
-  order = [NO_CAPTION, *sorted(set(counts.index) - {"", NO_CAPTION, DUPLICATE}), DUPLICATE]
-  return {"kept": int(counts.get("", 0))} | {
-    kind: int(counts[kind]) for kind in order if kind in counts
+def kinds(clips: pd.DataFrame) -> pd.Series:
+  """What became of each clip: "kept", or the kind of its reason; a categorical in the order in which reasons are looked at."""
+  found = (
+    clips["reason"].str.replace(rf"^{DUPLICATE} of .*", DUPLICATE, regex=True).replace("", KEPT)
+  )
+  rules = [kind for kind in found.unique() if kind not in (KEPT, NO_CAPTION, DUPLICATE)]
+  return found.astype(pd.CategoricalDtype([KEPT, NO_CAPTION, *sorted(rules), DUPLICATE]))
+
+
+def file_counts(sources: pd.DataFrame) -> dict[str, int]:
+  """How many files give clips, and how many do not and why; of a damaged file some clips may be kept."""
+  problem = sources["problem"].str.split(":").str[0]
+  short = (problem == "") & (sources["clips"] == 0)
+  counts = {"with clips": int(((problem == "") & ~short).sum())}
+  counts |= {
+    kind: int(count) for kind, count in problem[problem != ""].value_counts().sort_index().items()
   }
+  return counts | ({"without a shot as long as a clip": int(short.sum())} if short.any() else {})

@@ -5,6 +5,7 @@ OUT/looked/N.sources.parquet   of so many files, and N.clips.parquet beside it, 
 OUT/sources.parquet            of all files
 OUT/clips.parquet              of all clips, with what was decided
 OUT/records/                   the clips that were kept, as a dataset
+OUT/report/                    a page about all of it
 
 Tables are written whole or not at all, and depend on the files and the settings alone: after a kill, or from several machines,
 they are the same, byte for byte.
@@ -20,10 +21,11 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 import cv2
+import pandas as pd
 from tqdm import tqdm
 
-from lumiere.data.curation import records, table
-from lumiere.data.curation.decide import counted, decide
+from lumiere.data.curation import records, report, table
+from lumiere.data.curation.decide import KEPT, decide, file_counts, kinds
 from lumiere.data.curation.look import ClipSettings, look
 from lumiere.data.video_folder.captions import Found, find_videos, read_captions
 
@@ -150,6 +152,16 @@ class Job:
       clips, self.folder, self.out / "records", clip.num_frames, clip.fps, settings, run
     )
 
+  def report(self, rules: Sequence[str]) -> pathlib.Path:
+    """Writes a page about what was decided, OUT/report; returns it."""
+    sources, clips = (
+      table.read(self.out / f"{name}.parquet").to_pandas() for name in ("sources", "clips")
+    )
+    clip = self.settings
+    return report.write(
+      self.out / "report", sources, clips, self.folder, rules, clip.num_frames, clip.fps
+    )
+
 
 def in_processes(functions: Sequence[Callable[[], None]], workers: int, title: str):
   """Calls all functions in so many processes, with a bar; the first error ends it."""
@@ -166,18 +178,13 @@ def in_processes(functions: Sequence[Callable[[], None]], workers: int, title: s
         progress.update()
 
 
-def summary(sources, clips) -> str:
+def summary(sources: pd.DataFrame, clips: pd.DataFrame) -> str:
   """How many files and clips went where, as lines."""
-  problems = sources.loc[sources["problem"] != "", "problem"].str.split(":").str[0].value_counts()
-  lines = [
-    f"{len(sources)} files, {sources['duration'].sum() / 60:.1f} minutes, {sources['shots'].sum()} shots"
-  ]
-  lines += [f"  {count} {kind}" for kind, count in problems.items()]
-  short = int(((sources["problem"] == "") & (sources["clips"] == 0)).sum())
-  lines += [f"  {short} without a shot as long as a clip"] if short else []
+  minutes, num_shots = sources["duration"].sum() / 60, sources["shots"].sum()
+  lines = [f"{len(sources)} files, {minutes:.1f} minutes, {num_shots} shots"]
+  lines += [f"  {count} {kind}" for kind, count in file_counts(sources).items()]
   lines.append(f"{len(clips)} clips")
-  lines += [
-    f"  {count} {'kept' if kind == 'kept' else f'dropped: {kind}'}"
-    for kind, count in counted(clips).items()
-  ]
+  for kind, count in kinds(clips).value_counts(sort=False).items():
+    if count or kind == KEPT:
+      lines.append(f"  {count} {kind}" if kind == KEPT else f"  {count} dropped: {kind}")
   return "\n".join(lines)

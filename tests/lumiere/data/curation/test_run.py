@@ -3,13 +3,15 @@
 import csv
 import dataclasses
 import pathlib
+import re
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
-from lumiere.data.curation import run
+from lumiere.data import frames
+from lumiere.data.curation import report, run
 from lumiere.data.curation.look import ClipSettings
 from lumiere.data.curation.rules import DEFAULT_RULES
 from tests import command_line
@@ -204,6 +206,28 @@ def test_columns_of_others_are_used_by_rules(whole, folder, tmp_path):
 def test_other_settings_or_files_need_another_folder(whole, folder):
   with pytest.raises(ValueError, match="fps: 12.0 here, 8.0 there.* give another folder"):
     run.Job.make(folder, whole[0], dataclasses.replace(SETTINGS, fps=12.0), files_per_shard=3)
+
+
+def test_the_report_shows_examples_of_each_reason_and_the_thresholds(whole, folder, tmp_path):
+  _, _, clips, sources = whole
+  page = report.write(tmp_path / "report", sources, clips, folder, DEFAULT_RULES, 8, 8.0)
+  text = page.read_text()
+  shown = re.findall(r'<video src="([^"]*)"', text)
+  kinds = clips["reason"].str.replace(r" of .*", "", regex=True)
+  assert len(shown) == sum(min(count, report.SHOWN) for count in kinds.value_counts())
+  for name in shown:
+    video = frames.read_video(page.parent / name, 8)
+    assert len(video) == 8 and min(video.shape[1:3]) <= 128
+  assert "near duplicate of fine.mp4, clip 0" in text and "cannot be read" in text
+  assert text.count("<line") == sum(len(report.thresholds(c, DEFAULT_RULES)) for c in clips.columns)
+  assert report.thresholds("motion", DEFAULT_RULES) == [0.005, 2.0]
+  assert report.thresholds("local_motion", DEFAULT_RULES) == [0.02]
+
+
+def test_a_page_about_nothing_is_a_page(whole, folder, tmp_path):
+  _, _, clips, sources = whole
+  page = report.write(tmp_path / "report", sources, clips[:0], folder, (), 8, 8.0)
+  assert "Training would see nothing" in page.read_text()
 
 
 def test_the_command_says_what_it_did_and_what_cannot_be(folder, monkeypatch, capsys, tmp_path):
