@@ -3,6 +3,7 @@
 # make test   installs, lints, runs all tests
 # make test-parity   installs torch and diffusers too, compares with them
 # make test-metrics   fetches I3D's weights and short videos too, tests metrics with them
+# make test-footage   fetches TransNet V2's weights and short videos too, tests curation with them
 # make test-plan   installs the TPU compiler too, compiles for slices that are not there
 #
 # PYTHON chooses the interpreter: make test PYTHON=python3.12
@@ -16,7 +17,7 @@ INSTALLED := $(VENV)/.installed-$(VERSION)
 # glibc would give the buffers of a step back to the system after each one, a fifth of a training's time on a CPU.
 KEEP_BUFFERS := MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 
-.PHONY: install demo demo-train test test-parity test-metrics test-plan lint format clean
+.PHONY: install demo demo-train test test-parity test-metrics test-footage test-plan lint format clean
 
 install: $(INSTALLED)
 
@@ -50,6 +51,12 @@ test-metrics: install
 	$(BIN)/python -m lumiere.fetch --what=i3d
 	$(BIN)/python -m lumiere.fetch --what=footage
 	$(BIN)/python -m pytest tests/metrics
+
+# Curation of real footage, with the real weights of TransNet V2.
+test-footage: install
+	$(BIN)/python -m lumiere.fetch --what=transnet
+	$(BIN)/python -m lumiere.fetch --what=footage
+	$(BIN)/python -m pytest tests/footage
 
 # With the TPU compiler, which asks for no TPU.
 test-plan: install

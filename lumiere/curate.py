@@ -32,7 +32,9 @@ def main():
   for name in ("videos", "out"):
     if not values[name].value:
       raise ValueError(f"--{name} is missing")
-  settings = ClipSettings(values.num_frames, values.fps, values.margin, values.seed)
+  settings = ClipSettings(
+    values.num_frames, values.fps, values.margin, values.seed, values.detector
+  )
   job = run.Job.make(
     pathlib.Path(values.videos), pathlib.Path(values.out), settings, values.files_per_shard
   )
@@ -69,6 +71,11 @@ if __name__ == "__main__":
   flags.DEFINE_integer("num_frames", 80, "Frames of a clip.", 1)
   flags.DEFINE_float("fps", 16.0, "Frames per second of a clip.")
   flags.DEFINE_float("margin", 0.1, "Seconds next to a cut that are left out.", 0.0)
+  flags.DEFINE_string(
+    "detector",
+    "classical",
+    "What finds cuts: classical, or transnet, a network (python -m lumiere.fetch --what=transnet).",
+  )
   flags.DEFINE_integer("seed", 0, "Of the phases at which clips begin.", 0)
   flags.DEFINE_multi_string(
     "keep",

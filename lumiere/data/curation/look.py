@@ -19,6 +19,7 @@ from lumiere.data.curation import shots
 from lumiere.data.curation.probe import probe
 from lumiere.data.curation.samples import Sample
 
+DETECTORS = ("classical", "transnet")
 # Frames a second of files that do not say.
 _USUAL_FPS = 25.0
 # Bars of less than this share of the frame are not cropped: codecs blur edges.
@@ -36,12 +37,14 @@ class ClipSettings:
     fps: frames per second of a clip.
     margin: seconds next to a cut that are left out.
     seed: of the phases at which clips begin, below one frame's time.
+    detector: what finds cuts: "classical", see `shots`, or "transnet", see `learned`.
   """
 
   num_frames: int = 80
   fps: float = 16.0
   margin: float = 0.1
   seed: int = 0
+  detector: str = "classical"
 
   def __post_init__(self):
     if self.num_frames < 1:
@@ -50,6 +53,8 @@ class ClipSettings:
       raise ValueError(f"fps={self.fps} must be positive")
     if self.margin < 0:
       raise ValueError(f"margin={self.margin} must be 0 or more")
+    if self.detector not in DETECTORS:
+      raise ValueError(f"detector={self.detector!r} must be one of {', '.join(DETECTORS)}")
 
   @property
   def length(self) -> float:
@@ -66,14 +71,14 @@ def look(
   read are given.
   """
   path, source = pathlib.Path(folder) / name, {"source": name, "problem": ""}
-  cuts, sampler = shots.Cuts(), sampling.Sampler()
+  cuts, sampler = detector(settings.detector), sampling.Sampler()
   times, end, size, after_loss = [], 0.0, (0, 0), False
   try:
     source |= probe(path)
-    cuts = shots.Cuts(source["fps"] or _USUAL_FPS)
+    cuts = detector(settings.detector, source["fps"] or _USUAL_FPS)
     for frame in frames.shown(path):
       size = size if times else frame.size
-      cuts.add(frame.small(shots.SIDE), after_loss)
+      cuts.add(frame.small(cuts.side), after_loss)
       if len(sampler.samples) <= end * sampling.RATE:
         sampler.add(frame.small(sampling.SIDE), end)
       times.append(end)
@@ -96,6 +101,15 @@ def look(
     clips=len(clips),
   )
   return source, clips
+
+
+def detector(name: str, fps: float = _USUAL_FPS):
+  """What finds the cuts of one file; raises ValueError if its weights are not there."""
+  if name == "transnet":
+    from lumiere.data.curation.learned import LearnedCuts  # JAX, which the rest does without
+
+    return LearnedCuts(fps)
+  return shots.Cuts(fps)
 
 
 def starts_of(name: str, found: Sequence[shots.Shot], settings: ClipSettings) -> list[float]:

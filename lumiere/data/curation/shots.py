@@ -14,8 +14,6 @@ from jaxtyping import UInt8
 from scenedetect import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector, HistogramDetector
 
-# The shorter side of the frames that `Cuts` is shown, in pixels.
-SIDE = 48
 # Clips that are shorter than they should be by less than this, in seconds, are whole: files round their times.
 _TOLERANCE = 0.01
 # No shot is shorter, in seconds. The best of PySceneDetect's own benchmark, like the thresholds below.
@@ -30,7 +28,13 @@ class Shot(NamedTuple):
 
 
 class Cuts:
-  """Finds the cuts of a video whose frames come one by one."""
+  """Finds the cuts of a video whose frames come one by one.
+
+  Attributes:
+    side: the shorter side of the frames that it is to be shown, in pixels.
+  """
+
+  side = 48
 
   def __init__(self, fps: float | int = 25):
     """`fps`: frames per second of the file, as its head has it."""

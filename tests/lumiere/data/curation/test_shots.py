@@ -11,7 +11,7 @@ from tests.lumiere.data.curation.footage import FPS, fade, pan
 def cuts_of(*videos, fps=FPS):
   cuts = shots.Cuts(fps)
   for frame in np.concatenate(videos):
-    cuts.add(frames.fit(frame, shots.SIDE, 80))
+    cuts.add(frames.fit(frame, cuts.side, 80))
   return cuts.indices()
 
 
