@@ -43,7 +43,9 @@ def main():
     print(f"{len(job.missing())} of {job.num_shards} shards are left")
     return
   rules = list(DEFAULT_RULES) if values.keep is None else [rule for rule in values.keep if rule]
-  print(job.decide(rules, radius=values.duplicate_bits, held_out=values.held_out))
+  captions = pathlib.Path(values.captions) if values.captions else None
+  options = dict(radius=values.duplicate_bits, held_out=values.held_out, captions=captions)
+  print(job.decide(rules, **options))
   if values.report:
     print(job.report(rules))
   if values.write:
@@ -88,6 +90,11 @@ if __name__ == "__main__":
     "Bits of 64 in which hashes of near duplicates may differ; -1 keeps all.",
     -1,
     16,
+  )
+  flags.DEFINE_string(
+    "captions",
+    None,
+    "Table of captions, .csv, .jsonl or .parquet, beside those in the folder; columns as in docs/curation.md.",
   )
   flags.DEFINE_float("held_out", 0.05, "Share of the files that are for validation.", 0.0, 1.0)
   flags.DEFINE_integer("workers", 1, "Processes that look at files.", 1)

@@ -73,14 +73,16 @@ def look(
   path, source = pathlib.Path(folder) / name, {"source": name, "problem": ""}
   cuts, sampler = detector(settings.detector), sampling.Sampler()
   times, end, size, after_loss = [], 0.0, (0, 0), False
+  due = 0.0  # time of the next sample: the same in each copy of a video
   try:
     source |= probe(path)
     cuts = detector(settings.detector, source["fps"] or _USUAL_FPS)
     for frame in frames.shown(path):
       size = size if times else frame.size
       cuts.add(frame.small(cuts.side), after_loss)
-      if len(sampler.samples) <= end * sampling.RATE:
-        sampler.add(frame.small(sampling.SIDE), end)
+      if due < frame.until:
+        sampler.add(frame.small(sampling.SIDE), due)
+        due = (int(frame.until * sampling.RATE) + 1) / sampling.RATE
       times.append(end)
       end, after_loss = frame.until, frame.gap
   except frames.UnreadableError as error:

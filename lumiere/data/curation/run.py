@@ -25,6 +25,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lumiere.data.curation import records, report, table
+from lumiere.data.curation.captions import read as read_table
 from lumiere.data.curation.decide import KEPT, decide, file_counts, kinds
 from lumiere.data.curation.look import ClipSettings, look
 from lumiere.data.video_folder.captions import Found, find_videos, read_captions
@@ -124,8 +125,21 @@ class Job:
     table.write(self.path(shard, "clips"), clips, table.CLIPS)
     table.write(self.path(shard, "sources"), sources, table.SOURCES)
 
-  def decide(self, rules: Sequence[str], *, radius: int, held_out: float) -> str:
+  def decide(
+    self,
+    rules: Sequence[str],
+    *,
+    radius: int,
+    held_out: float,
+    captions: pathlib.Path | None = None,
+  ) -> str:
     """Writes the tables of all files and clips; returns what came of them, for people.
+
+    Args:
+      rules: that clips have to follow.
+      radius: bits in which near duplicates may differ.
+      held_out: share of the files for validation.
+      captions: a table of captions, which come before those in the folder.
 
     Raises:
       ValueError: if shards are missing, or a rule cannot be understood.
@@ -137,29 +151,43 @@ class Job:
     shards = range(self.num_shards)
     sources = table.read(*(self.path(n, "sources") for n in shards))
     clips = table.read(*(self.path(n, "clips") for n in shards)).to_pandas()
-    captions = read_captions(self.folder, self.found)
-    clips = decide(clips, captions, rules, radius=radius, held_out=held_out)
+    texts, lines = read_captions(self.folder, self.found), []
+    if captions is not None:
+      found, missing = read_table(captions, self.found.videos)
+      texts |= found
+      lines = [f"{captions}: {len(found)} captions of files, {missing} of files that are not there"]
+    clips = decide(clips, texts, rules, radius=radius, held_out=held_out)
     table.write(self.out / "sources.parquet", sources)
     table.write(self.out / "clips.parquet", table.from_pandas(clips))
-    return summary(sources.to_pandas(), clips)
+    return "\n".join([*lines, summary(sources.to_pandas(), clips)])
+
+  def sources(self) -> pd.DataFrame:
+    """The table of files, when it has been decided."""
+    return table.read(self.out / "sources.parquet").to_pandas()
+
+  def clips(self) -> pd.DataFrame:
+    """The table of clips, when it has been decided."""
+    return table.read(self.out / "clips.parquet").to_pandas()
 
   def write(self, settings: records.RecordSettings, workers: int = 1) -> str:
     """Writes the clips that were kept as a dataset, OUT/records; returns what it holds, for people."""
-    clips = table.read(self.out / "clips.parquet").to_pandas()
     run = lambda functions: in_processes(functions, workers, "Writing the clips")
     clip = self.settings
     return records.write(
-      clips, self.folder, self.out / "records", clip.num_frames, clip.fps, settings, run
+      self.clips(), self.folder, self.out / "records", clip.num_frames, clip.fps, settings, run
     )
 
   def report(self, rules: Sequence[str]) -> pathlib.Path:
     """Writes a page about what was decided, OUT/report; returns it."""
-    sources, clips = (
-      table.read(self.out / f"{name}.parquet").to_pandas() for name in ("sources", "clips")
-    )
     clip = self.settings
     return report.write(
-      self.out / "report", sources, clips, self.folder, rules, clip.num_frames, clip.fps
+      self.out / "report",
+      self.sources(),
+      self.clips(),
+      self.folder,
+      rules,
+      clip.num_frames,
+      clip.fps,
     )
 
 

@@ -4,6 +4,7 @@ PySceneDetect's detectors see every frame, small. The adaptive one compares a fr
 neighbours, so that a fast pan is no cut; the histogram one finds fades, which change little from frame to frame.
 """
 
+import collections
 import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,6 +17,10 @@ from scenedetect.detectors import AdaptiveDetector, HistogramDetector
 
 # Clips that are shorter than they should be by less than this, in seconds, are whole: files round their times.
 _TOLERANCE = 0.01
+# The standard deviation, of 255, of frames so dark or flat that their hues and histograms are noise.
+_FLAT = 4
+# Frames on either side that the adaptive detector compares a frame with.
+_AROUND = 3
 # No shot is shorter, in seconds. The best of PySceneDetect's own benchmark, like the thresholds below.
 SHORTEST = 0.6
 
@@ -40,10 +45,10 @@ class Cuts:
     """`fps`: frames per second of the file, as its head has it."""
     shortest = max(round(SHORTEST * fps), 1)
     self._fps, self._size = float(fps), None
-    self._detectors = (
-      AdaptiveDetector(adaptive_threshold=3.5, window_width=3, min_scene_len=shortest),
-      HistogramDetector(threshold=0.2, min_scene_len=shortest),
-    )
+    self._changes = AdaptiveDetector(adaptive_threshold=3.5, window_width=3, min_scene_len=shortest)
+    self._histograms = HistogramDetector(threshold=0.2, min_scene_len=shortest)
+    # Of a frame that the adaptive detector reports, and of those that it is compared with.
+    self._spreads = collections.deque(maxlen=2 + _AROUND)
     self._count, self._found = 0, set()
 
   def add(self, frame: UInt8[np.ndarray, "h w 3"], after_loss: bool = False):
@@ -52,8 +57,10 @@ class Cuts:
     if frame.shape[:2] != self._size:  # some files change it on the way
       frame = cv2.resize(frame, self._size[::-1])
     code, frame = FrameTimecode(self._count, self._fps), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
-    for detector in self._detectors:
-      self._found |= {cut.frame_num for cut in detector.process_frame(code, frame)}
+    found = self._changes.process_frame(code, frame) + self._histograms.process_frame(code, frame)
+    self._spreads.append(float(frame.std()))
+    if max(self._spreads) > _FLAT:
+      self._found |= {cut.frame_num for cut in found}
     if after_loss:
       self._found.add(self._count)
     self._count += 1

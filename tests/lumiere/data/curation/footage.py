@@ -13,7 +13,7 @@ def texture(seed: int, height: int = 96, width: int = 160) -> np.ndarray:
   coarse = rng.uniform(0, 1, (height // 16 + 2, width // 16 + 2, 3)) * rng.uniform(90, 255, 3)
   picture = np.kron(coarse, np.ones((16, 16, 1)))
   for axis in (0, 1):
-    picture = sum(np.roll(picture, shift, axis) for shift in range(-4, 5)) / 9
+    picture = sum(np.roll(picture, shift, axis) for shift in range(-2, 3)) / 5
   return picture[:height, :width].round().astype(np.uint8)
 
 

@@ -77,7 +77,7 @@ def test_any_run_of_frames_is_that_of_the_whole_clip():
   video = pan(4, 21, step=3)
   content = encoded.encode(iter(video), 24, 12)
   whole = np.stack(list(encoded.decode(content, 0, 21)))
-  assert np.abs(whole.astype(int) - video).mean() < 4  # chroma of a picture that rolls by odd steps
+  assert np.abs(whole.astype(int) - video).mean() < 5  # chroma of a picture that rolls by odd steps
   for first, last in itertools.combinations((0, 1, 7, 8, 9, 16, 20, 21), 2):
     np.testing.assert_array_equal(
       np.stack(list(encoded.decode(content, first, last))), whole[first:last]

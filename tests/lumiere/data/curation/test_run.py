@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
   """One file for each thing that may be wrong, and some with nothing wrong."""
   root = tmp_path_factory.mktemp("videos")
   write(root / "fine.mp4", pan(1, 30))
-  write(root / "cut.mp4", pan(2, 30), pan(3, 40))
+  write(root / "cut.mp4", pan(2, 30), pan(11, 40))
   write(root / "letterbox.mp4", letterboxed(pan(4, 30)))
   write(root / "copy.webm.mp4", np.stack([cv2.resize(frame, (128, 76)) for frame in pan(1, 30)]))
   write(root / "still.mp4", pan(5, 30, step=0))

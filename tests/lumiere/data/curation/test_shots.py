@@ -39,6 +39,10 @@ def test_a_fade_through_black_is_a_cut_somewhere_in_it():
   assert found and all(36 <= cut <= 36 + 28 for cut in found)
 
 
+def test_a_dark_shot_is_one_although_its_few_levels_flicker():
+  assert cuts_of(pan(6, num_frames=60) // 25) == []
+
+
 def test_a_loss_is_a_cut():
   cuts, video = shots.Cuts(FPS), pan(1, num_frames=30)
   for index, frame in enumerate(video):

@@ -1,0 +1,206 @@
+"""Curation of generated videos with planted faults: what it finds, how fast, beside ffmpeg doing the same work.
+
+python benchmarks/curation.py --num_videos=1000
+
+Of the videos 5 % are damaged, 10 % copies of another one (smaller, in another codec), 10 % still, 5 % dark and 5 % letterboxed;
+a third has a cut. Codecs, frame rates and rotations vary. The command fails if anything but the planted faults is found. ffmpeg, if
+there is one, decodes each file, reduces its frames to the two sizes that curation looks at, and encodes the clips that were kept.
+"""
+
+import collections
+import csv
+import json
+import os
+import pathlib
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+from absl import flags
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for tests/
+
+from lumiere import cli  # noqa: E402
+
+HEIGHT, WIDTH, SECONDS = 180, 320, 3
+CODECS = {
+  ".mp4": ("libx264", "yuv420p", {"crf": "18", "preset": "veryfast"}),
+  ".webm": ("libvpx", "yuv420p", {"crf": "10", "b": "2M", "cpu-used": "8"}),
+  ".mkv": ("mpeg4", "yuv420p", {"qscale": "2"}),
+  ".avi": ("mpeg4", "yuv420p", {"qscale": "2"}),
+}
+RATES = (24, 25, 30, 12.5)
+
+
+def main():
+  """Generates, curates in one process and in two, compares, and prints."""
+  from lumiere.data.curation import records, run
+  from lumiere.data.curation.look import ClipSettings
+  from lumiere.data.curation.rules import DEFAULT_RULES
+
+  values = flags.FLAGS
+  out = pathlib.Path(values.out or tempfile.mkdtemp())
+  if not (out / "planted.json").exists():
+    planted = generate(out / "videos", values.num_videos)
+    (out / "planted.json").write_text(json.dumps(planted))
+  planted = json.loads((out / "planted.json").read_text())
+  seconds = {}
+  for workers in (1, 2):
+    folder = out / f"{workers}"
+    shutil.rmtree(folder, ignore_errors=True)
+    job = run.Job.make(out / "videos", folder, ClipSettings(16, 8.0), files_per_shard=16)
+    begun, before = time.perf_counter(), cpu()
+    job.look(workers)
+    text = job.decide(DEFAULT_RULES, radius=6, held_out=0.05)
+    looked = time.perf_counter() - begun
+    stored = job.write(records.RecordSettings(), workers)
+    seconds[workers] = looked, time.perf_counter() - begun, cpu() - before
+    clips = len(job.clips())
+    print(
+      f"{workers} processes: {clips} clips looked at in {looked:.0f} s, {clips / looked:.1f} a second; with writing"
+      f" {seconds[workers][1]:.0f} s, {seconds[workers][2]:.0f} s of CPU; at most {peak():.0f} MiB a process",
+      flush=True,
+    )
+  print(text, stored, sep="\n")
+  wrong = differences(planted, job)
+  print(
+    f"planted: {dict(collections.Counter(planted.values()))}; wrongly judged: {wrong or 'none'}"
+  )
+  if shutil.which("ffmpeg"):
+    spent = ffmpeg(out, job)
+    print(
+      f"ffmpeg, the same work: {spent:.0f} s of CPU; curation takes {seconds[1][2] / spent:.2f} times that"
+    )
+  if wrong:
+    sys.exit(1)
+
+
+def generate(folder: pathlib.Path, count: int) -> dict[str, str]:
+  """Writes the videos; returns what is planted in each: "", "damaged", "copy", "still" or "dark"."""
+  from tests.lumiere.data import media
+  from tests.lumiere.data.curation.footage import pan
+
+  folder.mkdir(parents=True)
+  rng, planted, plain = np.random.default_rng(0), {}, []
+  kinds = ["damaged"] * 5 + ["copy"] * 10 + ["still"] * 10 + ["dark"] * 5 + ["bars"] * 5
+  with (folder / "captions.csv").open("w", newline="") as file:
+    rows = csv.writer(file)
+    rows.writerow(("file", "caption"))
+    for index in range(count):
+      kind = kinds[index % 100 - 65] if index % 100 >= 65 else ""
+      seed = int(rng.choice(plain)) if kind == "copy" else index
+      suffix, fps = list(CODECS)[index % 4], RATES[seed * 7 % 11 % 4]
+      length = round(SECONDS * fps)
+      size = dict(height=HEIGHT, width=WIDTH)
+      video = pan(seed, length, 0 if kind == "still" else 2, **size)
+      if index % 3 == 0 and kind == "":
+        video = np.concatenate([video, pan(count + index, length, 3, **size)])
+      rotated = suffix == ".mp4" and index % 8 == 4 and kind != "copy"
+      if kind == "" and index % 3 and not rotated:
+        plain.append(index)
+      if kind == "copy":
+        video = video[:, ::2, ::2]
+      if kind == "dark":
+        video = video // 25
+      if kind == "bars":
+        video = np.pad(video, [(0, 0), (30, 30), (0, 0), (0, 0)])
+      name = f"{index:05d}{suffix}"
+      rotation = (90.0,) if rotated else None
+      media.write(folder / name, video, fps, codec=CODECS[suffix], rotation=rotation)
+      if kind == "damaged":
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: len(content) // 2])
+      planted[name] = "" if kind == "bars" else kind
+      rows.writerow((name, f"texture {seed}"))
+  return planted
+
+
+def differences(planted: dict[str, str], job) -> dict[str, str]:
+  """Files that were not judged as planted, with what was found."""
+  clips, wrong = job.clips(), {}
+  problems = dict(zip(*(job.sources()[c] for c in ("source", "problem")), strict=True))
+  reasons = clips.groupby("source")["reason"].agg(lambda found: set(found)).to_dict()
+  for name, kind in planted.items():
+    found = reasons.get(name, set())
+    good = {
+      "": found == {""} and not problems[name],
+      "damaged": bool(problems[name]),
+      "copy": any("near duplicate" in reason for reason in found) and "" not in found,
+      "still": any("motion" in reason for reason in found) and "" not in found,
+      "dark": any("brightness" in reason for reason in found) and "" not in found,
+    }[kind]
+    if not good:
+      wrong[name] = f"{kind or 'fine'}, found {problems[name] or found}"
+  return wrong
+
+
+def ffmpeg(out: pathlib.Path, job) -> float:
+  """Seconds of CPU that ffmpeg takes for decoding, reducing to two sizes, and encoding what was kept."""
+  before, kept = cpu(), collections.Counter(job.clips().query("reason == ''")["source"])
+  for path in sorted((out / "videos").iterdir()):
+    if path.suffix == ".csv":
+      continue
+    small = "[0:v]split[a][b];[a]scale=-2:48:flags=area[c];[b]fps=4,scale=-2:256:flags=area[d]"
+    sinks = ["-map", "[c]", "-f", "null", "-", "-map", "[d]", "-f", "null", "-"]
+    if kept[path.name]:
+      encoder = [
+        "-map",
+        "0:v",
+        "-r",
+        "8",
+        "-frames:v",
+        str(16 * kept[path.name]),
+        "-c:v",
+        "libx264",
+      ]
+      sinks += [
+        *encoder,
+        "-crf",
+        "18",
+        "-g",
+        "8",
+        "-bf",
+        "0",
+        "-threads",
+        "1",
+        "-f",
+        "mp4",
+        "-y",
+        os.devnull,
+      ]
+    command = [
+      "ffmpeg",
+      "-v",
+      "quiet",
+      "-threads",
+      "1",
+      "-i",
+      str(path),
+      "-filter_complex",
+      small,
+      *sinks,
+    ]
+    subprocess.run(command, check=False)
+  return cpu() - before
+
+
+def cpu() -> float:
+  """Seconds of this process and of those that it has waited for."""
+  times = os.times()
+  return times.user + times.system + times.children_user + times.children_system
+
+
+def peak() -> float:
+  """Of a process, in MiB."""
+  kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+  return max(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1024
+
+
+if __name__ == "__main__":
+  flags.DEFINE_integer("num_videos", 1000, "Videos to generate.", 100)
+  flags.DEFINE_string("out", None, "Folder for videos and tables; default: a temporary one.")
+  cli.run(main)
