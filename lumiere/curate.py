@@ -44,6 +44,8 @@ def main():
     return
   rules = list(DEFAULT_RULES) if values.keep is None else [rule for rule in values.keep if rule]
   captions = pathlib.Path(values.captions) if values.captions else None
+  for spec in values.score:
+    job.score(spec, values.workers, captions)
   options = dict(radius=values.duplicate_bits, held_out=values.held_out, captions=captions)
   print(job.decide(rules, **options))
   if values.report:
@@ -83,6 +85,9 @@ if __name__ == "__main__":
     "keep",
     None,
     "A rule that clips have to follow, several times for several; default: those of lumiere/data/curation/rules.py; empty: none.",
+  )
+  flags.DEFINE_multi_string(
+    "score", [], "MODULE:FUNCTION: a score of your own, see lumiere/data/curation/scores.py."
   )
   flags.DEFINE_integer(
     "duplicate_bits",

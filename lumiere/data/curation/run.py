@@ -2,6 +2,7 @@
 
 OUT/settings.json              what is cut from which files
 OUT/looked/N.sources.parquet   of so many files, and N.clips.parquet beside it, written before: what was looked at
+OUT/looked/N.score.NAME.parquet   scores of one's own
 OUT/sources.parquet            of all files
 OUT/clips.parquet              of all clips, with what was decided
 OUT/records/                   the clips that were kept, as a dataset
@@ -24,7 +25,7 @@ import cv2
 import pandas as pd
 from tqdm import tqdm
 
-from lumiere.data.curation import records, report, table
+from lumiere.data.curation import records, report, scores, table
 from lumiere.data.curation.captions import read as read_table
 from lumiere.data.curation.decide import KEPT, decide, file_counts, kinds
 from lumiere.data.curation.look import ClipSettings, look
@@ -125,6 +126,31 @@ class Job:
     table.write(self.path(shard, "clips"), clips, table.CLIPS)
     table.write(self.path(shard, "sources"), sources, table.SOURCES)
 
+  def score(self, spec: str, workers: int = 1, captions: pathlib.Path | None = None):
+    """Gives all clips a score of one's own, see `scores`; what has one is not scored again.
+
+    Raises:
+      ValueError: if there is no such function, or a clip gets no number.
+    """
+    name, _ = scores.load(spec)
+    texts, _ = self.captions(captions)
+    tasks = []
+    for shard in range(self.num_shards):
+      path = self.path(shard, f"score.{name}")
+      if not path.exists():
+        clips = table.read(self.path(shard, "clips")).to_pandas()
+        tasks.append(functools.partial(scores.write, path, clips, self.folder, texts, spec))
+    in_processes(tasks, workers, f"Scoring the clips: {name}")
+
+  def captions(self, path: pathlib.Path | None) -> tuple[dict[str, str], list[str]]:
+    """(captions by source, what is to be said of them): those of a table come before those in the folder."""
+    texts = read_captions(self.folder, self.found)
+    if path is None:
+      return texts, []
+    found, missing = read_table(path, self.found.videos)
+    said = f"{path}: {len(found)} captions of files, {missing} of files that are not there"
+    return texts | found, [said]
+
   def decide(
     self,
     rules: Sequence[str],
@@ -151,11 +177,11 @@ class Job:
     shards = range(self.num_shards)
     sources = table.read(*(self.path(n, "sources") for n in shards))
     clips = table.read(*(self.path(n, "clips") for n in shards)).to_pandas()
-    texts, lines = read_captions(self.folder, self.found), []
-    if captions is not None:
-      found, missing = read_table(captions, self.found.videos)
-      texts |= found
-      lines = [f"{captions}: {len(found)} captions of files, {missing} of files that are not there"]
+    for first in sorted(self.out.glob("looked/000000.score.*.parquet")):
+      name = first.name.split(".")[2]
+      found = table.read(*(self.path(n, f"score.{name}") for n in shards)).to_pandas()
+      clips = clips.merge(found.rename(columns={"score": name}), "left", ["source", "clip"])
+    texts, lines = self.captions(captions)
     clips = decide(clips, texts, rules, radius=radius, held_out=held_out)
     table.write(self.out / "sources.parquet", sources)
     table.write(self.out / "clips.parquet", table.from_pandas(clips))

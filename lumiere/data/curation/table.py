@@ -43,6 +43,8 @@ CLIPS = pa.schema(
     ("hashes", pa.list_(pa.uint64(), 3)),
   ]
 )
+# Columns that `decide` adds.
+DECIDED = ("caption", "reason", "group", "split")
 
 
 def write(

@@ -249,3 +249,38 @@ def test_the_command_says_what_it_did_and_what_cannot_be(folder, monkeypatch, ca
     call(*given[1:], f"--videos={tmp_path / 'empty'}"), "there is no video in it"
   )
   command_line.assert_one_line(call(*given[:2], "--fps=0"), "fps=0.0 must be positive")
+
+
+def test_a_score_of_ones_own_is_a_column_that_rules_use(whole, folder, tmp_path, monkeypatch):
+  (tmp_path / "own_scores.py").write_text(
+    "def redness(video, fps, caption):\n"
+    "  assert video.shape[0] == 4 and video.shape[1:3] != (256, 256) and fps == 4, video.shape\n"
+    "  return video[..., 0].mean() if 'texture' in caption else -1\n"
+    "def nothing(video, fps, caption):\n"
+    "  return None\n"
+    "def motion(video, fps, caption):\n"
+    "  return 1\n"
+  )
+  monkeypatch.syspath_prepend(tmp_path)
+  job = run.Job.make(folder, tmp_path / "out", SETTINGS, files_per_shard=3)
+  job.look()
+  job.score("own_scores:redness")
+  before = content(tmp_path / "out")
+  monkeypatch.setattr(run.scores, "write", None)  # nothing is scored twice
+  job.score("own_scores:redness")
+  monkeypatch.undo()
+  monkeypatch.syspath_prepend(tmp_path)
+  assert content(tmp_path / "out") == before
+  job.decide(["redness > 60"], radius=-1, held_out=0.3)
+  clips = job.clips().set_index("source")
+  assert clips.loc["unnamed.mp4", "redness"] == -1 and clips.loc["dark.mp4", "redness"] < 20
+  assert clips.loc["dark.mp4", "reason"] == "redness > 60"
+  for spec, message in (
+    ("own_scores:nothing", "must return a number, not None, as for .*, clip 0"),
+    ("own_scores:motion", "has a column 'motion' already"),
+    ("own_scores:none", "has no function none"),
+    ("no_such:score", "module no_such cannot be imported"),
+    ("own_scores", "must be MODULE:FUNCTION"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      job.score(spec)
