@@ -56,7 +56,7 @@ def make_rows(cascade, style) -> dict[str, np.ndarray]:
     "inpainting: the result": cascade.fill([prompt], clip, hole),
     "outpainting: above and below are generated": cascade.fill([prompt], clip, around),
     f"video-to-video, strength 0.7: {other}": cascade.edit([other], clip, strength=0.7),
-    "style, strength 0.75": style.generate([prompt]),
+    "style, strength 0.75, on gray": style.generate([prompt.replace("black", "gray")]),
     "twice as long, two prompts: a cyan square, then a magenta circle": cascade.extend(
       [two], 2 * count
     ),
