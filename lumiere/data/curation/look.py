@@ -167,7 +167,8 @@ def clip_row(
     hashes=[inside[place].hash for place in (0, len(inside) // 2, -1)],
   )
   if row["motion"] > _MOVES:
-    row["overlay"] = float(np.logical_and.reduce([s.edges for s in inside]).mean())
+    stay = np.bitwise_and.reduce([s.edges for s in inside])
+    row["overlay"] = float(np.bitwise_count(stay).sum() / (8 * stay.size))
   return row
 
 

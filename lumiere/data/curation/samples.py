@@ -33,7 +33,7 @@ class Sample(NamedTuple):
     brightness: mean luma, 0 to 1.
     contrast: standard deviation of luma, 0 to 0.5.
     text: share of the frame that looks like writing, 0 to 1.
-    edges: where there are strong edges.
+    edges: where there are strong edges, a bit a place: a video has many samples.
     bars: shares of the frame that are black bars: top, bottom, left, right; nan where that cannot be told.
     hash: 64 bits that change little when the picture does.
   """
@@ -45,7 +45,7 @@ class Sample(NamedTuple):
   brightness: float
   contrast: float
   text: float
-  edges: Bool[np.ndarray, "eh ew"]
+  edges: UInt8[np.ndarray, " e"]
   bars: tuple[float, float, float, float]
   hash: int
 
@@ -80,7 +80,7 @@ class Sampler:
         float(gray.mean() / 255),
         float(gray.std() / 255),
         text_share(gray),
-        edges(gray),
+        np.packbits(edges(gray)),
         bars(gray),
         perceptual_hash(gray),
       )
