@@ -109,22 +109,16 @@ class Job:
 
   def look(self, workers: int = 1, part: tuple[int, int] = (1, 1)):
     """Looks at what is missing, in so many processes; of `part` = (i, n) the i-th of n parts alone, i from 1 on."""
-    todo = [n for n in self.missing() if n % part[1] == part[0] - 1]
-    in_processes(
-      [functools.partial(self.look_at, n) for n in todo], workers, "Looking at the videos"
-    )
-
-  def look_at(self, shard: int):
-    """Writes the tables of one shard."""
-    cv2.setNumThreads(1)  # the processes are what is parallel
-    sources, clips = [], []
-    first = shard * self.files_per_shard
-    for name in self.found.videos[first : first + self.files_per_shard]:
-      source, found = look(self.folder, name, self.settings)
-      sources.append(source)
-      clips += found
-    table.write(self.path(shard, "clips"), clips, table.CLIPS)
-    table.write(self.path(shard, "sources"), sources, table.SOURCES)
+    size, tasks = self.files_per_shard, []
+    for n in self.missing():
+      if n % part[1] == part[0] - 1:
+        names, paths = (
+          self.found.videos[n * size : (n + 1) * size],
+          (self.path(n, "sources"), self.path(n, "clips")),
+        )
+        # No more than a shard's own names go to another process.
+        tasks.append(functools.partial(look_at, self.folder, names, self.settings, *paths))
+    in_processes(tasks, workers, "Looking at the videos")
 
   def score(self, spec: str, workers: int = 1, captions: pathlib.Path | None = None):
     """Gives all clips a score of one's own, see `scores`; what has one is not scored again.
@@ -139,7 +133,8 @@ class Job:
       path = self.path(shard, f"score.{name}")
       if not path.exists():
         clips = table.read(self.path(shard, "clips")).to_pandas()
-        tasks.append(functools.partial(scores.write, path, clips, self.folder, texts, spec))
+        own = {source: texts.get(source, "") for source in clips["source"]}
+        tasks.append(functools.partial(scores.write, path, clips, self.folder, own, spec))
     in_processes(tasks, workers, f"Scoring the clips: {name}")
 
   def captions(self, path: pathlib.Path | None) -> tuple[dict[str, str], list[str]]:
@@ -179,7 +174,10 @@ class Job:
     clips = table.read(*(self.path(n, "clips") for n in shards)).to_pandas()
     for first in sorted(self.out.glob("looked/000000.score.*.parquet")):
       name = first.name.split(".")[2]
-      found = table.read(*(self.path(n, f"score.{name}") for n in shards)).to_pandas()
+      paths = [self.path(n, f"score.{name}") for n in shards]
+      if not all(path.exists() for path in paths):
+        raise ValueError(f"only some clips have the score {name!r}: --score=MODULE:{name} goes on")
+      found = table.read(*paths).to_pandas()
       clips = clips.merge(found.rename(columns={"score": name}), "left", ["source", "clip"])
     texts, lines = self.captions(captions)
     clips = decide(clips, texts, rules, radius=radius, held_out=held_out)
@@ -215,6 +213,24 @@ class Job:
       clip.num_frames,
       clip.fps,
     )
+
+
+def look_at(
+  folder: pathlib.Path,
+  names: Sequence[str],
+  settings: ClipSettings,
+  sources_path: pathlib.Path,
+  clips_path: pathlib.Path,
+):
+  """Writes the two tables of some files."""
+  cv2.setNumThreads(1)  # the processes are what is parallel
+  sources, clips = [], []
+  for name in names:
+    source, found = look(folder, name, settings)
+    sources.append(source)
+    clips += found
+  table.write(clips_path, clips, table.CLIPS)
+  table.write(sources_path, sources, table.SOURCES)  # last: it says that the shard is done
 
 
 def in_processes(functions: Sequence[Callable[[], None]], workers: int, title: str):

@@ -275,6 +275,9 @@ def test_a_score_of_ones_own_is_a_column_that_rules_use(whole, folder, tmp_path,
   clips = job.clips().set_index("source")
   assert clips.loc["unnamed.mp4", "redness"] == -1 and clips.loc["dark.mp4", "redness"] < 20
   assert clips.loc["dark.mp4", "reason"] == "redness > 60"
+  job.path(1, "score.redness").unlink()
+  with pytest.raises(ValueError, match="only some clips have the score 'redness'"):
+    job.decide((), radius=-1, held_out=0.3)
   for spec, message in (
     ("own_scores:nothing", "must return a number, not None, as for .*, clip 0"),
     ("own_scores:motion", "has a column 'motion' already"),
