@@ -1,4 +1,4 @@
-"""Cuts and gradual transitions as TransNet V2 sees them. It costs about 2 GFLOP a frame: for machines with an accelerator."""
+"""Cuts and gradual transitions as TransNet V2 sees them. It is slow on a CPU."""
 
 import functools
 
