@@ -38,12 +38,13 @@ def main():
   job = run.Job.make(
     pathlib.Path(values.videos), pathlib.Path(values.out), settings, values.files_per_shard
   )
+  captions = values.captions or (values.videos if run.is_table(pathlib.Path(values.videos)) else "")
+  captions = pathlib.Path(captions) if captions else None
   job.look(values.workers, shard_of(values.shard))
   if values.shard:
     print(f"{len(job.missing())} of {job.num_shards} shards are left")
     return
   rules = list(DEFAULT_RULES) if values.keep is None else [rule for rule in values.keep if rule]
-  captions = pathlib.Path(values.captions) if values.captions else None
   for spec in values.score:
     job.score(spec, values.workers, captions)
   options = dict(radius=values.duplicate_bits, held_out=values.held_out, captions=captions)
@@ -70,7 +71,11 @@ def shard_of(text: str) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-  flags.DEFINE_string("videos", None, "Folder of videos, at any depth, with their captions.")
+  flags.DEFINE_string(
+    "videos",
+    None,
+    "Folder of videos, at any depth, with their captions; or a .tar archive; or a table of files, .csv, .jsonl or .parquet.",
+  )
   flags.DEFINE_string("out", None, "Folder for the tables.")
   flags.DEFINE_integer("num_frames", 80, "Frames of a clip.", 1)
   flags.DEFINE_float("fps", 16.0, "Frames per second of a clip.")

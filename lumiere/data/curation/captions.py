@@ -1,26 +1,55 @@
-"""Captions from a table, as the large collections of videos come with them: .csv, .jsonl or .parquet, a row a video.
+"""Captions from a table, as the large collections of videos come with them: .csv, .jsonl or .parquet, a row a video or a part of one.
 
-    collection   file            caption
+    collection   file            caption    part of the file
     WebVid       videoid         name
     OpenVid-1M   video           caption
-    others       file, path, video_path, filename, video_id    caption, text, description
+    Panda-70M    videoID         caption    timestamp: both are lists
+    InternVid    YoutubeID       Caption    Start_timestamp, End_timestamp
+    others       file, path, video_path, filename, video_id    caption, text, description    start, end
 
 A row belongs to the file with that name in the folder, or else to the one file whose name is that without its folders and
-suffix.
+suffix. Times are seconds, or hours, minutes and seconds as in 0:01:30.5.
 """
 
+import ast
 import collections
+import math
 import pathlib
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-FILE_COLUMNS = ("file", "video", "videoid", "path", "video_path", "filename", "video_id")
+FILE_COLUMNS = tuple("file video videoid path video_path filename video_id youtubeid".split())
 CAPTION_COLUMNS = ("caption", "text", "name", "description")
+SPANS_COLUMNS = ("timestamp", "timestamps")
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+START_COLUMNS, END_COLUMNS = ("start", "start_timestamp"), ("end", "end_timestamp")
 
 
-def read(path: pathlib.Path, names: Iterable[str]) -> tuple[dict[str, str], int]:
+class Caption(NamedTuple):
+  """What is said of a file from `start` to `end`, in seconds."""
+
+  text: str
+  start: float = 0.0
+  end: float = math.inf
+
+
+def of_clip(captions: Sequence[Caption], start: float, duration: float) -> str:
+  """The caption that is said of the most of a clip, if that is half of it or more; else an empty text."""
+  share = lambda c: (min(c.end, start + duration) - max(c.start, start)) / duration
+  best = max(captions, key=share, default=None)
+  return best.text if best is not None and share(best) >= 0.5 else ""
+
+
+def of_clips(clips: pd.DataFrame, captions: Mapping[str, Sequence[Caption]]) -> list[str]:
+  """The caption of each row of the table of clips."""
+  places = clips[["source", "start", "duration"]].itertuples(index=False)
+  return [of_clip(captions.get(source, ()), *place) for source, *place in places]
+
+
+def read(path: pathlib.Path, names: Iterable[str]) -> tuple[dict[str, list[Caption]], int]:
   """(captions by the names of files, the number of rows without such a file).
 
   Args:
@@ -32,45 +61,91 @@ def read(path: pathlib.Path, names: Iterable[str]) -> tuple[dict[str, str], int]
   """
   table = _table(path)
   file, caption = (_column(path, table, known) for known in (FILE_COLUMNS, CAPTION_COLUMNS))
+  spans = [_known(table, known) for known in (SPANS_COLUMNS, START_COLUMNS, END_COLUMNS)]
   find, found, missing = _finder(names), {}, 0
-  for row in table[[file, caption]].itertuples(index=False):
-    if not isinstance(row[1], str):
-      if pd.api.types.is_list_like(row[1]):
-        raise ValueError(
-          f"--captions={path}: column {caption!r} holds lists; one caption a file is needed"
-        )
-      continue  # there is none
-    name = find(str(row[0]))
+  for row in table.to_dict("records"):
+    name = find(str(row[file]))
     missing += name is None
-    if name is not None and (text := " ".join(row[1].split())):
-      found.setdefault(name, unicodedata.normalize("NFC", text))
+    try:
+      captions = list(_captions(row[caption], *(row.get(column) for column in spans)))
+    except (ValueError, SyntaxError) as error:
+      raise ValueError(f"{path}: the row of {row[file]}: {error}") from error
+    if name is not None and captions:
+      found.setdefault(name, []).extend(captions)
   return found, missing
 
 
+def files_of(table: pathlib.Path) -> tuple[list[str], dict[str, str]]:
+  """(names of the files that a table lists, sorted; those that are not there, with the reason).
+
+  A name is relative to the table's folder, or absolute.
+
+  Raises:
+    ValueError: if the table cannot be read, or has no column of files.
+  """
+  rows = _table(table)
+  listed = sorted(set(map(str, rows[_column(table, rows, FILE_COLUMNS)])))
+  there = [name for name in listed if (table.parent / name).is_file()]
+  return there, dict.fromkeys(
+    sorted(set(listed) - set(there)), "no such file: there is only its row"
+  )
+
+
+def _captions(said: Any, spans: Any, start: Any, end: Any) -> Iterator[Caption]:
+  """Of one row: a text for all of a file or for a part of it, or lists of texts and of their parts."""
+  if spans is not None:
+    said, spans = (ast.literal_eval(v) if isinstance(v, str) else v for v in (said, spans))
+    if not (pd.api.types.is_list_like(said) and pd.api.types.is_list_like(spans)):
+      raise ValueError("its caption and its timestamp must both be lists")
+    if len(said) != len(spans):
+      raise ValueError(f"it has {len(said)} captions and {len(spans)} timestamps")
+    parts = [(text, *span) for text, span in zip(said, spans, strict=True)]
+  elif pd.api.types.is_list_like(said):
+    raise ValueError("a list of captions needs a column timestamp, a list of [start, end]")
+  else:
+    parts = [(said, 0.0 if start is None else start, math.inf if end is None else end)]
+  for text, *span in parts:
+    if isinstance(text, str) and (text := " ".join(text.split())):
+      yield Caption(unicodedata.normalize("NFC", text), *map(_seconds, span))
+
+
+def _seconds(time: Any) -> float:
+  """Of a number of seconds, or of [[hours:]minutes:]seconds."""
+  total = 0.0
+  for part in str(time).split(":"):
+    total = 60 * total + float(part)
+  return total
+
+
 def _table(path: pathlib.Path) -> pd.DataFrame:
-  readers: Mapping = {
-    ".csv": lambda: pd.read_csv(path, dtype=str, keep_default_na=False),
-    ".jsonl": lambda: pd.read_json(path, lines=True, dtype=False),
-    ".parquet": lambda: pd.read_parquet(path),
-  }
-  if path.suffix not in readers:
-    raise ValueError(f"--captions={path} must be a {', '.join(readers)} file")
+  readers = (
+    lambda: pd.read_csv(path, dtype=str, keep_default_na=False),
+    lambda: pd.read_json(path, lines=True, dtype=False),
+    lambda: pd.read_parquet(path),
+  )
+  if path.suffix not in SUFFIXES:
+    raise ValueError(f"{path} must be a {', '.join(SUFFIXES)} file")
   try:
-    return readers[path.suffix]()
+    return readers[SUFFIXES.index(path.suffix)]()
   except FileNotFoundError:
-    raise ValueError(f"--captions={path} does not exist") from None
+    raise ValueError(f"{path} does not exist") from None
   except (ValueError, OSError) as error:
-    raise ValueError(f"--captions={path} cannot be read: {' '.join(str(error).split())}") from error
+    raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _known(table: pd.DataFrame, known: tuple[str, ...]) -> str | None:
+  """The first column that has one of the known names, in whatever case."""
+  columns = {str(column).lower(): column for column in reversed(table.columns)}
+  return next((columns[name] for name in known if name in columns), None)
 
 
 def _column(path: pathlib.Path, table: pd.DataFrame, known: tuple[str, ...]) -> str:
-  for name in known:
-    for column in table.columns:
-      if str(column).lower() == name:
-        return column
-  raise ValueError(
-    f"--captions={path} has no column {', '.join(known)}; it has {', '.join(map(str, table.columns))}"
-  )
+  column = _known(table, known)
+  if column is None:
+    raise ValueError(
+      f"{path} has no column {', '.join(known)}; it has {', '.join(map(str, table.columns))}"
+    )
+  return column
 
 
 def _finder(names: Iterable[str]):

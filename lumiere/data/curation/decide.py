@@ -10,6 +10,7 @@ import pandas as pd
 
 from lumiere.data import splits
 from lumiere.data.curation import duplicates
+from lumiere.data.curation.captions import Caption, of_clips
 from lumiere.data.curation.rules import first_broken
 
 KEPT, NO_CAPTION, DUPLICATE = "kept", "no caption", "near duplicate"
@@ -17,7 +18,7 @@ KEPT, NO_CAPTION, DUPLICATE = "kept", "no caption", "near duplicate"
 
 def decide(
   clips: pd.DataFrame,
-  captions: Mapping[str, str],
+  captions: Mapping[str, Sequence[Caption]],
   rules: Sequence[str],
   *,
   radius: int = duplicates.RADIUS,
@@ -37,7 +38,7 @@ def decide(
     before) and `split`.
   """
   clips = clips.reset_index(drop=True)
-  clips["caption"] = [captions.get(source, "") for source in clips["source"]]
+  clips["caption"] = of_clips(clips, captions)
   reason = np.where(clips["caption"] == "", NO_CAPTION, first_broken(clips, rules)).astype(object)
   group = np.full(len(clips), -1)
   left = np.flatnonzero(reason == "")

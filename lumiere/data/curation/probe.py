@@ -1,5 +1,6 @@
 """What a file's head says; nothing is decoded."""
 
+import os
 from typing import Any
 
 from etils import epath
@@ -13,8 +14,9 @@ def probe(path: epath.PathLike) -> dict[str, Any]:
   Raises:
     UnreadableError: if there is no video in it, with the reason: only sound, only a cover picture, a damaged head.
   """
-  row = {"bytes": epath.Path(path).stat().length}
   with pictures.open_file(path) as file:
+    row = {"bytes": file.seek(0, os.SEEK_END)}
+    file.seek(0)
     image = pictures.identify(file)
     if image is not None:
       kind = (image.format or "").lower()

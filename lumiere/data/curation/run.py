@@ -25,8 +25,10 @@ import cv2
 import pandas as pd
 from tqdm import tqdm
 
+from lumiere.data import archives
+from lumiere.data.curation import captions as table_captions
 from lumiere.data.curation import records, report, scores, table
-from lumiere.data.curation.captions import read as read_table
+from lumiere.data.curation.captions import Caption
 from lumiere.data.curation.decide import KEPT, decide, file_counts, kinds
 from lumiere.data.curation.look import ClipSettings, look
 from lumiere.data.video_folder.captions import Found, find_videos, read_captions
@@ -56,15 +58,16 @@ class Job:
   def make(
     cls, folder: pathlib.Path, out: pathlib.Path, settings: ClipSettings, files_per_shard: int
   ) -> "Job":
-    """A new job, or one that goes on.
+    """A new job, or one that goes on; `folder` may also be an archive, or a table of files.
 
     Raises:
       FileNotFoundError: if there is no such folder.
-      ValueError: if there is no video in it, or `out` is of another job: names what differs.
+      ValueError: if there is no video in it, the table cannot be read, or `out` is of another job: names what differs.
     """
-    found = find_videos(folder)
+    found = videos_of(folder)
     if not found.videos:
       raise ValueError(f"--videos={folder}: there is no video in it")
+    folder = folder.parent if is_table(folder) else folder
     job = cls(folder, out, settings, found, files_per_shard)
     asked = job.described()
     path = out / SETTINGS
@@ -86,7 +89,7 @@ class Job:
 
   def described(self) -> dict[str, object]:
     """What the tables depend on."""
-    files = [(name, (self.folder / name).lstat().st_size) for name in self.found.videos]
+    files = [(name, archives.stamp(self.folder / name)[0]) for name in self.found.videos]
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
     return dataclasses.asdict(self.settings) | {
       "files_per_shard": self.files_per_shard,
@@ -133,17 +136,21 @@ class Job:
       path = self.path(shard, f"score.{name}")
       if not path.exists():
         clips = table.read(self.path(shard, "clips")).to_pandas()
-        own = {source: texts.get(source, "") for source in clips["source"]}
-        tasks.append(functools.partial(scores.write, path, clips, self.folder, own, spec))
+        clips["caption"] = table_captions.of_clips(clips, texts)
+        tasks.append(functools.partial(scores.write, path, clips, self.folder, spec))
     in_processes(tasks, workers, f"Scoring the clips: {name}")
 
-  def captions(self, path: pathlib.Path | None) -> tuple[dict[str, str], list[str]]:
+  def captions(self, path: pathlib.Path | None) -> tuple[dict[str, list[Caption]], list[str]]:
     """(captions by source, what is to be said of them): those of a table come before those in the folder."""
-    texts = read_captions(self.folder, self.found)
+    beside = read_captions(self.folder, self.found)
+    texts = {source: [Caption(text)] for source, text in beside.items()}
     if path is None:
       return texts, []
-    found, missing = read_table(path, self.found.videos)
-    said = f"{path}: {len(found)} captions of files, {missing} of files that are not there"
+    found, missing = table_captions.read(path, self.found.videos)
+    count = sum(map(len, found.values()))
+    said = (
+      f"{path}: {count} captions of {len(found)} files, {missing} rows of files that are not there"
+    )
     return texts | found, [said]
 
   def decide(
@@ -180,6 +187,9 @@ class Job:
       found = table.read(*paths).to_pandas()
       clips = clips.merge(found.rename(columns={"score": name}), "left", ["source", "clip"])
     texts, lines = self.captions(captions)
+    if skipped := self.found.skipped:
+      first, why = next(iter(skipped.items()))
+      lines.append(f"{len(skipped)} names skipped, the first is {first}: {why}")
     clips = decide(clips, texts, rules, radius=radius, held_out=held_out)
     table.write(self.out / "sources.parquet", sources)
     table.write(self.out / "clips.parquet", table.from_pandas(clips))
@@ -213,6 +223,19 @@ class Job:
       clip.num_frames,
       clip.fps,
     )
+
+
+def is_table(path: pathlib.Path) -> bool:
+  """Whether a path is that of a table, as for captions."""
+  return path.suffix in table_captions.SUFFIXES and path.is_file()
+
+
+def videos_of(path: pathlib.Path) -> Found:
+  """What is in a folder or an archive, or what a table lists."""
+  if not is_table(path):
+    return find_videos(path)
+  names, skipped = table_captions.files_of(path)
+  return Found(names, {}, {}, [], skipped)
 
 
 def look_at(

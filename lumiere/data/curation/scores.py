@@ -13,7 +13,7 @@ import math
 import numbers
 import pathlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -52,10 +52,9 @@ def write(
   path: pathlib.Path,
   clips: pd.DataFrame,
   folder: pathlib.Path,
-  captions: Mapping[str, str],
   spec: str,
 ):
-  """Writes the scores of `clips`.
+  """Writes the scores of `clips`, which have a column `caption`.
 
   Raises:
     ValueError: names the clip of which the function gives no number.
@@ -63,14 +62,14 @@ def write(
   _, function = load(spec)
   rows = []
   for source, some in itertools.groupby(clips.to_dict("records"), key=lambda row: row["source"]):
-    reader, caption = records.Reader(folder / source), captions.get(source, "")
+    reader = records.Reader(folder / source)
     for row in some:
       count = max(math.ceil(row["duration"] * samples.RATE), 1)
       times = row["start"] + np.arange(count) / samples.RATE
       video = np.stack(
         [records.framed(reader.at(time), row, samples.SIDE) for time in times.tolist()]
       )
-      score = function(video, samples.RATE, caption)
+      score = function(video, samples.RATE, row["caption"])
       if not isinstance(score, numbers.Real):
         raise ValueError(
           f"--score={spec} must return a number, not {score!r}, as for {source}, clip {row['clip']}"

@@ -12,6 +12,7 @@ from etils import epath
 from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
+from lumiere.data import archives
 from lumiere.data.frames.arrays import turn
 
 # Those that a file's first bytes tell from videos.
@@ -54,18 +55,19 @@ def read_image(path: epath.PathLike) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def open_file(path: epath.PathLike) -> BinaryIO:
-  """Opens a file to be read.
+  """Opens a file to be read, be it in an archive or not.
 
   Raises:
     UnreadableError: if that is not possible, in words that fit the reason.
   """
-  path = epath.Path(path)
   try:
-    if path.is_dir():
+    of = archives.member(path)
+    path = epath.Path(path)
+    if of is None and path.is_dir():
       raise UnreadableError("it is a folder")
-    if os.path.exists(path) and not os.path.isfile(path):
+    if of is None and os.path.exists(path) and not os.path.isfile(path):
       raise UnreadableError("it is not a regular file")
-    file = path.open("rb")
+    file = path.open("rb") if of is None else archives.open_member(of)
   except FileNotFoundError as error:
     raise UnreadableError("no such file") from error
   except OSError as error:

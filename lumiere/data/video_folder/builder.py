@@ -22,7 +22,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 from tqdm import tqdm
 
-from lumiere.data import splits
+from lumiere.data import archives, splits
 from lumiere.data.video_folder.captions import Found, find_videos, read_captions
 from lumiere.data.video_folder.clips import Clip, UnusableError, read_clips
 from lumiere.data.video_folder.files import VIDEOS
@@ -206,9 +206,7 @@ def fingerprint(folder: pathlib.Path, found: Found, settings: Mapping[str, Any])
   """Changes with the settings, and with the names, sizes or times of the videos and of the files with captions."""
   files = []
   for name in [*found.videos, *found.texts]:
-    path = folder / name
-    status = path.stat() if path.exists() else path.lstat()  # of a link to nothing
-    files.append((name, status.st_size, status.st_mtime_ns))
+    files.append((name, *archives.stamp(folder / name)))
   return hashlib.sha256(json.dumps([str(folder), dict(settings), files]).encode()).hexdigest()[:12]
 
 

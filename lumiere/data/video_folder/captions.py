@@ -21,6 +21,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from lumiere.data import archives
 from lumiere.data.video_folder.files import is_media, list_files
 
 CSV, JSONL = "captions.csv", "captions.jsonl"
@@ -171,8 +172,10 @@ def _read_jsonl(path: pathlib.Path) -> Iterator[tuple[str, str]]:
 
 
 def _read_text(path: pathlib.Path) -> str:
+  of = archives.member(path)
   try:
-    # Files that were joined have byte order marks within.
-    return path.read_bytes().decode("utf-8").replace("\ufeff", "")
+    with path.open("rb") if of is None else archives.open_member(of) as file:
+      # Files that were joined have byte order marks within.
+      return file.read().decode("utf-8").replace("\ufeff", "")
   except UnicodeDecodeError as error:
     raise ValueError(f"{path}: must be UTF-8 text ({error})") from error

@@ -1,9 +1,11 @@
-"""What lies in a folder, at any depth, links to other folders included."""
+"""What lies in a folder, at any depth, links to other folders and archives included."""
 
 import os
 import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
+
+from lumiere.data import archives
 
 VIDEOS = tuple(
   ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .m2v .mp2v .vob .ts .mts .m2ts .3gp .3g2 .wmv .asf .flv .f4v .ogv .mxf .y4m .gif "
@@ -29,9 +31,13 @@ class Listing(NamedTuple):
 def list_files(folder: pathlib.Path) -> Listing:
   """All files of a folder; a folder that is reached in several ways, by links, is listed once.
 
+  A .tar archive counts as a folder.
+
   Raises:
     FileNotFoundError: if there is no such folder.
   """
+  if archives.is_archive(folder):
+    return Listing(archives.names(folder), {})
   if not folder.is_dir():
     raise FileNotFoundError(
       f"folder={str(folder)!r} must be a folder with videos and their captions; there is none"
@@ -72,5 +78,11 @@ def _walk(root, folder, seen, links, skipped) -> Iterator[str]:
       links.append(path)
     elif entry.is_dir():
       yield from _walk(root, path, seen, links, skipped)
+    elif archives.is_archive(path):
+      name = path.relative_to(root).as_posix()
+      try:
+        yield from (f"{name}/{file}" for file in archives.names(path))
+      except OSError as error:
+        skipped[name] = f"cannot be read: {error}"
     elif entry.is_file() or entry.is_symlink():
       yield path.relative_to(root).as_posix()

@@ -2,8 +2,10 @@
 
 import csv
 import dataclasses
+import io
 import pathlib
 import re
+import tarfile
 
 import cv2
 import numpy as np
@@ -135,6 +137,30 @@ def test_a_source_is_on_one_side_and_stays_there(whole):
   clips = whole[2]
   assert clips.groupby("source")["split"].nunique().max() == 1
   assert set(clips["split"]) == {"train", "validation"}
+
+
+def test_an_archive_and_a_table_of_files_give_what_the_folder_gives(whole, folder, tmp_path):
+  archive, table = tmp_path / "all.tar", tmp_path / "files.csv"
+  names = ["cut.mp4", "fine.mp4", "letterbox.mp4"]
+  with tarfile.open(archive, "w") as tar:
+    for name in names:
+      tar.add(folder / name, name)
+      text = tarfile.TarInfo(name.replace(".mp4", ".txt"))
+      text.size = len(caption := f"a texture, {name[:-4]}".encode())
+      tar.addfile(text, io.BytesIO(caption))
+  rows = [(str(folder / name), f"a texture, {name[:-4]}") for name in [*names, "none.mp4"]]
+  pd.DataFrame(rows, columns=["path", "text"]).to_csv(table, index=False)
+  expected = whole[2][whole[2]["source"].isin(names)].drop(columns=["start", "split", "group"])
+  _, packed, _ = curated(archive, tmp_path / "a")
+  text, listed, _ = curated(table, tmp_path / "b", captions=table)
+  assert "1 names skipped, the first is" in text and "no such file" in text
+  listed["source"] = listed["source"].str.rpartition("/")[2]
+  for found in (packed, listed):
+    found = found.drop(columns=["split", "group"])
+    assert found["source"].tolist() == expected["source"].tolist()
+    assert found["caption"].tolist() == expected["caption"].tolist()
+    assert found["side"].tolist() == expected["side"].tolist()
+    assert set(found["reason"]) == {""}
 
 
 def test_two_processes_and_shards_give_the_same_bytes(whole, folder, tmp_path):
