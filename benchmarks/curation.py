@@ -41,6 +41,7 @@ def main():
   from lumiere.data.curation import records, run
   from lumiere.data.curation.look import ClipSettings
   from lumiere.data.curation.rules import DEFAULT_RULES
+  from lumiere.data.curation.runners import Processes
 
   values = flags.FLAGS
   out = pathlib.Path(values.out or tempfile.mkdtemp())
@@ -54,10 +55,10 @@ def main():
     shutil.rmtree(folder, ignore_errors=True)
     job = run.Job.make(out / "videos", folder, ClipSettings(16, 8.0), files_per_shard=16)
     begun, before = time.perf_counter(), cpu()
-    job.look(workers)
+    job.look(Processes(workers))
     text = job.decide(DEFAULT_RULES, radius=6, held_out=0.05)
     looked = time.perf_counter() - begun
-    stored = job.write(records.RecordSettings(), workers)
+    stored = job.write(records.RecordSettings(), Processes(workers))
     seconds[workers] = looked, time.perf_counter() - begun, cpu() - before
     clips = len(job.clips())
     print(

@@ -20,7 +20,7 @@ from lumiere import cli
 def main():
   """Reads the flags, looks at what has not been looked at, and decides."""
   try:
-    from lumiere.data.curation import records, run
+    from lumiere.data.curation import records, run, runners
   except ModuleNotFoundError as error:
     raise ValueError(
       f"{error.name} is missing: python -m pip install -c constraints.txt -e '.[curate]'"
@@ -35,18 +35,22 @@ def main():
   settings = ClipSettings(
     values.num_frames, values.fps, values.margin, values.seed, values.detector
   )
+  if values.runner:
+    runner = runners.Beam(values.runner, tuple(values.beam_option))
+  else:
+    runner = runners.Processes(values.workers)
   job = run.Job.make(
     pathlib.Path(values.videos), pathlib.Path(values.out), settings, values.files_per_shard
   )
   captions = values.captions or (values.videos if run.is_table(pathlib.Path(values.videos)) else "")
   captions = pathlib.Path(captions) if captions else None
-  job.look(values.workers, shard_of(values.shard))
+  job.look(runner, shard_of(values.shard))
   if values.shard:
     print(f"{len(job.missing())} of {job.num_shards} shards are left")
     return
   rules = list(DEFAULT_RULES) if values.keep is None else [rule for rule in values.keep if rule]
   for spec in values.score:
-    job.score(spec, values.workers, captions)
+    job.score(spec, runner, captions)
   options = dict(radius=values.duplicate_bits, held_out=values.held_out, captions=captions)
   print(job.decide(rules, **options))
   if values.report:
@@ -54,7 +58,8 @@ def main():
   if values.write:
     print(
       job.write(
-        records.RecordSettings(values.crf, values.side, values.clips_per_file), values.workers
+        records.RecordSettings(values.crf, values.side, values.clips_per_file, values.file_format),
+        runner,
       )
     )
 
@@ -108,6 +113,14 @@ if __name__ == "__main__":
   )
   flags.DEFINE_float("held_out", 0.05, "Share of the files that are for validation.", 0.0, 1.0)
   flags.DEFINE_integer("workers", 1, "Processes that look at files.", 1)
+  flags.DEFINE_string(
+    "runner",
+    "",
+    "Runner of Apache Beam that does the work in place of --workers, such as FlinkRunner; see docs/curation.md.",
+  )
+  flags.DEFINE_multi_string(
+    "beam_option", [], "Option of the Beam pipeline, such as flink_master=host:8081."
+  )
   flags.DEFINE_string("shard", "", "i/n: look only at this part of the files, and decide nothing.")
   flags.DEFINE_bool(
     "report", False, "Write a page about files, clips and scores, OUT/report/index.html."
@@ -116,6 +129,12 @@ if __name__ == "__main__":
   flags.DEFINE_integer("crf", 18, "Quality of the stored clips, x264's: 0 to 51.", 0, 51)
   flags.DEFINE_integer("side", 0, "Shorter side of stored frames, at most; 0: as in the source.", 0)
   flags.DEFINE_integer("clips_per_file", 256, "Clips of a file of OUT/records.", 1)
+  flags.DEFINE_enum(
+    "file_format",
+    "array_record",
+    ["array_record", "tfrecord"],
+    "Of OUT/records: tfrecord where training reads them from gs://.",
+  )
   flags.DEFINE_integer(
     "files_per_shard", 32, "Files that are looked at before a table is written.", 1
   )

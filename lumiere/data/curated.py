@@ -8,6 +8,7 @@ from typing import Any
 from etils import epath
 
 from lumiere.data.frames.encoded import EncodedClip
+from lumiere.data.tfrecords import TFRecords
 
 # Beside the dataset: its clips' `num_frames`, `fps` and shortest side, and what it was written from.
 CONTENT = "content.json"
@@ -42,11 +43,21 @@ def builder_of(folder: epath.PathLike, *, num_frames: int, fps: float | int, res
   return tfds.builder_from_directory(records)
 
 
+def records_of(builder, split: str) -> Sequence:
+  """The examples of a split as they were stored, by their index; from a local disk, or anywhere that `epath` reads from."""
+  info = builder.info
+  if info.file_format.value == "array_record":
+    return builder.as_data_source(split=split)
+  return TFRecords(
+    builder.data_dir, info.splits[split].filenames, info.features.deserialize_example_np
+  )
+
+
 class Curated(Sequence):
   """Examples of a split by their index: `video` is an `EncodedClip`, the rest is as it was stored."""
 
   def __init__(self, source: Sequence, resolution: int):
-    """`source`: of TFDS; `resolution`: height and width of the clips, in pixels."""
+    """`source`: of `records_of`; `resolution`: height and width of the clips, in pixels."""
     self._source, self._resolution = source, resolution
 
   def __len__(self) -> int:

@@ -120,8 +120,9 @@ def _builder(config: DataConfig):
 
 def _open(builder, config: DataConfig, split: str) -> Sequence:
   """The examples of a prepared dataset."""
-  source = builder.as_data_source(split=split)
-  return curated.Curated(source, config.resolution) if config.dataset == "curated" else source
+  if config.dataset == "curated":
+    return curated.Curated(curated.records_of(builder, split), config.resolution)
+  return builder.as_data_source(split=split)
 
 
 def transforms(experiment: Experiment) -> list:

@@ -11,6 +11,7 @@ from lumiere import packaged
 from lumiere.data import frames
 from lumiere.data.curation import learned, run, shots, transnet_weights
 from lumiere.data.curation.look import ClipSettings
+from lumiere.data.curation.runners import Processes
 
 CACHE = pathlib.Path(packaged.cache_folder())
 FOLDER, TRAILER = CACHE / "footage", CACHE / "trailer" / "trailer.mp4"
@@ -48,7 +49,7 @@ def test_a_curation_from_the_files_to_the_stored_clips(tmp_path):
   job = run.Job.make(
     FOLDER, tmp_path, ClipSettings(16, 8.0, detector="transnet"), files_per_shard=2
   )
-  job.look()
+  job.look(Processes())
   job.decide(["blur < 0.6"], radius=6, held_out=0.3)
   clips = pd.read_parquet(tmp_path / "clips.parquet")
   assert clips["reason"].unique().tolist() == ["no caption"], "these files have none"

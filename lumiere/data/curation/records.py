@@ -1,6 +1,6 @@
 """The kept clips of a curation as a TFDS dataset of encoded videos, written by as many processes as there are.
 
-OUT/records/curated-SPLIT.array_record-N-of-M and TFDS's own description beside them: `tfds.builder_from_directory` reads it as
+OUT/records/curated-SPLIT.FORMAT-N-of-M and TFDS's own description beside them: `tfds.builder_from_directory` reads it as
 any other dataset. Each of the files is written by one process; those that are there are not written again.
 """
 
@@ -10,18 +10,20 @@ import hashlib
 import itertools
 import json
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from lumiere.data import frames
+from lumiere.data import frames, tfrecords
 from lumiere.data.curated import CONTENT
+from lumiere.data.curation.runners import Runner
 from lumiere.data.frames import encoded
 
 NAME = "curated"
+FORMATS = ("array_record", "tfrecord")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +34,13 @@ class RecordSettings:
     crf: of x264, 0 to 51; 18 is hard to tell from the source.
     side: the shorter side of stored frames, at most; 0: as in the source.
     clips_per_file: of the dataset.
+    file_format: of the dataset: "array_record", or "tfrecord" for storage where that cannot be read, such as gs://.
   """
 
   crf: int = 18
   side: int = 0
   clips_per_file: int = 256
+  file_format: str = "array_record"
 
   def __post_init__(self):
     if not 0 <= self.crf <= 51:
@@ -45,6 +49,8 @@ class RecordSettings:
       raise ValueError(f"side={self.side} must be 0 or more")
     if self.clips_per_file < 1:
       raise ValueError(f"clips_per_file={self.clips_per_file} must be 1 or more")
+    if self.file_format not in FORMATS:
+      raise ValueError(f"file_format={self.file_format!r} must be one of {', '.join(FORMATS)}")
 
 
 def features():
@@ -76,9 +82,9 @@ def plan(clips: pd.DataFrame, clips_per_file: int) -> dict[str, list[pd.DataFram
   return files
 
 
-def file_name(split: str, number: int, count: int) -> str:
+def file_name(split: str, file_format: str, number: int, count: int) -> str:
   """As TFDS names it."""
-  return f"{NAME}-{split}.array_record-{number:05d}-of-{count:05d}"
+  return f"{NAME}-{split}.{file_format}-{number:05d}-of-{count:05d}"
 
 
 def write_file(
@@ -90,12 +96,11 @@ def write_file(
   settings: RecordSettings,
 ):
   """Writes the clips of `rows`, whole or not at all."""
-  from array_record.python.array_record_module import ArrayRecordWriter
   from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
   described, partial = features(), path.with_name(f"{path.name}.partial")
   serializer = ExampleSerializer(described.get_serialized_info())
-  writer = ArrayRecordWriter(str(partial), "group_size:1")
+  writer = open_writer(partial, settings.file_format)
   for source, some in itertools.groupby(rows.to_dict("records"), key=lambda row: row["source"]):
     for row, clip in clips_of(folder / source, list(some), num_frames, fps, settings):
       example = dict(caption=row["caption"], fps=fps, source=source, start=row["start"])
@@ -104,6 +109,17 @@ def write_file(
       writer.write(proto.SerializeToString(deterministic=True))
   writer.close()
   partial.rename(path)
+
+
+def open_writer(path: pathlib.Path, file_format: str):
+  """What has `write(bytes)` and `close()`."""
+  if file_format == "tfrecord":
+    import tensorflow as tf
+
+    return tf.io.TFRecordWriter(str(path))
+  from array_record.python.array_record_module import ArrayRecordWriter
+
+  return ArrayRecordWriter(str(path), "group_size:1")
 
 
 def clips_of(
@@ -168,19 +184,18 @@ def stored_side(kept: pd.DataFrame, side: int) -> int:
   return min(shortest, side // 2 * 2) if side else shortest
 
 
-def describe(records: pathlib.Path):
+def describe(records: pathlib.Path, file_format: str):
   """Writes TFDS's description of the files that are there."""
   import tensorflow_datasets as tfds
-  from array_record.python.array_record_module import ArrayRecordReader
 
   template = tfds.core.ShardedFileTemplate(
-    dataset_name=NAME, data_dir=str(records), filetype_suffix="array_record"
+    dataset_name=NAME, data_dir=str(records), filetype_suffix=file_format
   )
-  splits = []
+  splits, offsets = [], {}
   for split in ("train", "validation"):
-    paths = sorted(records.glob(f"{NAME}-{split}.array_record-*-of-*"))
+    paths = sorted(records.glob(f"{NAME}-{split}.{file_format}-*-of-*"))
     if paths:
-      lengths = [ArrayRecordReader(str(path)).num_records() for path in paths]
+      lengths = [count(path, offsets) for path in paths]
       size = sum(path.stat().st_size for path in paths)
       splits.append(
         tfds.core.SplitInfo(
@@ -197,6 +212,19 @@ def describe(records: pathlib.Path):
     check_data=False,
   )
 
+  if offsets:
+    (records / tfrecords.OFFSETS).write_text(json.dumps(offsets) + "\n")
+
+
+def count(path: pathlib.Path, offsets: dict[str, list[int]]) -> int:
+  """The records of a file; of a TFRecord file `offsets` is told where they begin."""
+  if "tfrecord" in path.name:
+    offsets[path.name] = tfrecords.offsets_of(path)
+    return len(offsets[path.name])
+  from array_record.python.array_record_module import ArrayRecordReader
+
+  return ArrayRecordReader(str(path)).num_records()
+
 
 def write(
   clips: pd.DataFrame,
@@ -205,7 +233,7 @@ def write(
   num_frames: int,
   fps: float,
   settings: RecordSettings,
-  run: Callable[[Sequence[Callable[[], None]]], None],
+  runner: Runner,
 ) -> str:
   """Writes what is missing of a dataset; returns what it holds, for people.
 
@@ -216,7 +244,7 @@ def write(
     num_frames: of a clip.
     fps: of a clip.
     settings: how clips are stored.
-    run: calls functions, in whatever processes.
+    runner: who writes the files.
 
   Raises:
     ValueError: if no clip is kept, or `records` was written for other clips or settings.
@@ -240,17 +268,18 @@ def write(
   elif json.loads(path.read_text()) != asked:
     raise ValueError(f"{records} holds other clips, or was written with other settings: remove it")
   paths = {
-    records / file_name(split, number, len(parts)): rows
+    records / file_name(split, settings.file_format, number, len(parts)): rows
     for split, parts in files.items()
     for number, rows in enumerate(parts)
   }
-  run(
+  runner(
     [
       functools.partial(write_file, path, rows, folder, num_frames, fps, settings)
       for path, rows in paths.items()
       if not path.exists()
-    ]
+    ],
+    "Writing the clips",
   )
-  describe(records)
+  describe(records, settings.file_format)
   size = sum(path.stat().st_size for path in paths)
   return f"{records}: {len(kept)} clips, {size / len(kept) / 1e3:.1f} kB each"

@@ -12,18 +12,15 @@ Tables are written whole or not at all, and depend on the files and the settings
 they are the same, byte for byte.
 """
 
-import concurrent.futures
 import dataclasses
 import functools
 import hashlib
 import json
-import multiprocessing
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import pandas as pd
-from tqdm import tqdm
 
 from lumiere.data import archives
 from lumiere.data.curation import captions as table_captions
@@ -31,6 +28,7 @@ from lumiere.data.curation import records, report, scores, table
 from lumiere.data.curation.captions import Caption
 from lumiere.data.curation.decide import KEPT, decide, file_counts, kinds
 from lumiere.data.curation.look import ClipSettings, look
+from lumiere.data.curation.runners import Runner
 from lumiere.data.video_folder.captions import Found, find_videos, read_captions
 
 SETTINGS = "settings.json"
@@ -110,8 +108,8 @@ class Job:
     """The shards that have not been looked at."""
     return [n for n in range(self.num_shards) if not self.path(n, "sources").exists()]
 
-  def look(self, workers: int = 1, part: tuple[int, int] = (1, 1)):
-    """Looks at what is missing, in so many processes; of `part` = (i, n) the i-th of n parts alone, i from 1 on."""
+  def look(self, runner: Runner, part: tuple[int, int] = (1, 1)):
+    """Looks at what is missing; of `part` = (i, n) the i-th of n parts alone, i from 1 on."""
     size, tasks = self.files_per_shard, []
     for n in self.missing():
       if n % part[1] == part[0] - 1:
@@ -121,9 +119,9 @@ class Job:
         )
         # No more than a shard's own names go to another process.
         tasks.append(functools.partial(look_at, self.folder, names, self.settings, *paths))
-    in_processes(tasks, workers, "Looking at the videos")
+    runner(tasks, "Looking at the videos")
 
-  def score(self, spec: str, workers: int = 1, captions: pathlib.Path | None = None):
+  def score(self, spec: str, runner: Runner, captions: pathlib.Path | None = None):
     """Gives all clips a score of one's own, see `scores`; what has one is not scored again.
 
     Raises:
@@ -138,7 +136,7 @@ class Job:
         clips = table.read(self.path(shard, "clips")).to_pandas()
         clips["caption"] = table_captions.of_clips(clips, texts)
         tasks.append(functools.partial(scores.write, path, clips, self.folder, spec))
-    in_processes(tasks, workers, f"Scoring the clips: {name}")
+    runner(tasks, f"Scoring the clips: {name}")
 
   def captions(self, path: pathlib.Path | None) -> tuple[dict[str, list[Caption]], list[str]]:
     """(captions by source, what is to be said of them): those of a table come before those in the folder."""
@@ -203,12 +201,11 @@ class Job:
     """The table of clips, when it has been decided."""
     return table.read(self.out / "clips.parquet").to_pandas()
 
-  def write(self, settings: records.RecordSettings, workers: int = 1) -> str:
+  def write(self, settings: records.RecordSettings, runner: Runner) -> str:
     """Writes the clips that were kept as a dataset, OUT/records; returns what it holds, for people."""
-    run = lambda functions: in_processes(functions, workers, "Writing the clips")
     clip = self.settings
     return records.write(
-      self.clips(), self.folder, self.out / "records", clip.num_frames, clip.fps, settings, run
+      self.clips(), self.folder, self.out / "records", clip.num_frames, clip.fps, settings, runner
     )
 
   def report(self, rules: Sequence[str]) -> pathlib.Path:
@@ -254,21 +251,6 @@ def look_at(
     clips += found
   table.write(clips_path, clips, table.CLIPS)
   table.write(sources_path, sources, table.SOURCES)  # last: it says that the shard is done
-
-
-def in_processes(functions: Sequence[Callable[[], None]], workers: int, title: str):
-  """Calls all functions in so many processes, with a bar; the first error ends it."""
-  with tqdm(total=len(functions), desc=title, unit="file", disable=None) as progress:
-    if workers == 1:
-      for function in functions:
-        function()
-        progress.update()
-      return
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-      for done in concurrent.futures.as_completed(map(pool.submit, functions)):
-        done.result()
-        progress.update()
 
 
 def summary(sources: pd.DataFrame, clips: pd.DataFrame) -> str:

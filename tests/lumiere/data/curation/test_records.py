@@ -2,14 +2,17 @@
 
 import dataclasses
 import itertools
+import pickle
 
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow_datasets as tfds
 
-from lumiere.data import frames, loader, sources
+from lumiere.data import frames, loader, sources, tfrecords
 from lumiere.data.curation import records, run
 from lumiere.data.curation.look import ClipSettings
+from lumiere.data.curation.runners import Processes
 from lumiere.data.frames import encoded
 from lumiere.sections import DataConfig
 from tests import command_line
@@ -30,9 +33,9 @@ def job(tmp_path_factory):
   for name in ("1", "2", "bars"):
     (root / "videos" / f"{name}.txt").write_text(f"texture {name}")
   made = run.Job.make(root / "videos", root / "out", SETTINGS, files_per_shard=8)
-  made.look()
+  made.look(Processes())
   made.decide((), radius=-1, held_out=0.5)
-  made.write(STORED)
+  made.write(STORED, Processes())
   return made
 
 
@@ -111,7 +114,7 @@ def test_files_are_written_once_and_alike_by_two_processes(job, tmp_path, monkey
   again = dataclasses.replace(job, out=tmp_path / "again")
   (tmp_path / "again").mkdir()
   (tmp_path / "again" / "clips.parquet").write_bytes((job.out / "clips.parquet").read_bytes())
-  again.write(STORED, workers=2)
+  again.write(STORED, Processes(2))
   assert content(tmp_path / "again" / "records") == before
   gone = next(name for name in before if "array_record" in name)
   (tmp_path / "again" / "records" / gone).unlink()
@@ -120,12 +123,33 @@ def test_files_are_written_once_and_alike_by_two_processes(job, tmp_path, monkey
   monkeypatch.setattr(
     records, "write_file", lambda path, *args: written.append(path.name) or one(path, *args)
   )
-  again.write(STORED)
+  again.write(STORED, Processes())
   assert written == [gone] and content(tmp_path / "again" / "records") == before
   with pytest.raises(
     ValueError, match="records holds other clips, or was written with other settings"
   ):
-    again.write(dataclasses.replace(STORED, crf=20))
+    again.write(dataclasses.replace(STORED, crf=20), Processes())
+
+
+def test_tfrecords_give_the_same_examples_by_their_index(job, tmp_path):
+  again = dataclasses.replace(job, out=tmp_path)
+  (tmp_path / "clips.parquet").write_bytes((job.out / "clips.parquet").read_bytes())
+  again.write(dataclasses.replace(STORED, file_format="tfrecord"), Processes())
+  stored, found = both(job), both(again)
+  assert stored.keys() == found.keys() and len(found) == 6
+  for key, example in stored.items():
+    assert example["caption"] == found[key]["caption"]
+    np.testing.assert_array_equal(np.asarray(example["video"]), np.asarray(found[key]["video"]))
+  source = sources.make_source(config(again), "train")
+  assert pickle.loads(pickle.dumps(source))[1]["start"] == source[1]["start"]
+  dataset = tfds.builder_from_directory(tmp_path / "records").as_dataset(split="train")
+  assert len(list(dataset)) == len(source)
+  path = next((tmp_path / "records").glob("*tfrecord*"))
+  path.write_bytes(path.read_bytes()[:-3])
+  with pytest.raises(ValueError, match="ends within a record"):
+    tfrecords.offsets_of(path)
+  with pytest.raises(ValueError, match="must be one of array_record, tfrecord"):
+    records.RecordSettings(file_format="webdataset")
 
 
 def test_frames_are_reduced_to_the_side_that_was_asked_for_and_never_enlarged():

@@ -16,6 +16,7 @@ from lumiere.data import frames
 from lumiere.data.curation import report, run
 from lumiere.data.curation.look import ClipSettings
 from lumiere.data.curation.rules import DEFAULT_RULES
+from lumiere.data.curation.runners import Processes
 from tests import command_line
 from tests.lumiere.data import media
 from tests.lumiere.data.curation.footage import FPS, pan, write
@@ -56,7 +57,7 @@ def folder(tmp_path_factory):
 
 def curated(folder, out, workers=1, rules=DEFAULT_RULES, **options):
   job = run.Job.make(folder, out, SETTINGS, files_per_shard=3)
-  job.look(workers)
+  job.look(Processes(workers))
   text = job.decide(rules, radius=6, held_out=0.3, **options)
   return text, pd.read_parquet(out / "clips.parquet"), pd.read_parquet(out / "sources.parquet")
 
@@ -166,10 +167,10 @@ def test_an_archive_and_a_table_of_files_give_what_the_folder_gives(whole, folde
 def test_two_processes_and_shards_give_the_same_bytes(whole, folder, tmp_path):
   curated(folder, tmp_path / "two", workers=2)
   job = run.Job.make(folder, tmp_path / "shards", SETTINGS, files_per_shard=3)
-  job.look(1, (2, 2))
+  job.look(Processes(), (2, 2))
   with pytest.raises(ValueError, match="2 of 4 shards have not been looked at, the first is 0"):
     job.decide((), radius=6, held_out=0.3)
-  job.look(1, (1, 2))
+  job.look(Processes(), (1, 2))
   curated(folder, tmp_path / "shards")
   assert content(tmp_path / "two") == content(tmp_path / "shards") == content(whole[0])
 
@@ -188,7 +189,7 @@ def test_what_was_stopped_goes_on_and_nothing_is_looked_at_twice(
 
   monkeypatch.setattr(run.table, "write", killed)
   with pytest.raises(KeyboardInterrupt):
-    job.look()
+    job.look(Processes())
   monkeypatch.undo()
   assert job.missing() == [1, 2, 3]
   looked = []
@@ -219,7 +220,7 @@ def test_other_rules_need_no_other_look(whole, folder, monkeypatch):
 def test_columns_of_others_are_used_by_rules(whole, folder, tmp_path):
   """A score is added to the tables of the shards, by whatever tool."""
   job = run.Job.make(folder, tmp_path / "out", SETTINGS, files_per_shard=3)
-  job.look()
+  job.look(Processes())
   for shard in range(job.num_shards):
     frame = pd.read_parquet(job.path(shard, "clips"))
     frame["aesthetic"] = np.where(frame["source"] == "cut.mp4", 6.0, 4.0)
@@ -289,11 +290,11 @@ def test_a_score_of_ones_own_is_a_column_that_rules_use(whole, folder, tmp_path,
   )
   monkeypatch.syspath_prepend(tmp_path)
   job = run.Job.make(folder, tmp_path / "out", SETTINGS, files_per_shard=3)
-  job.look()
-  job.score("own_scores:redness")
+  job.look(Processes())
+  job.score("own_scores:redness", Processes())
   before = content(tmp_path / "out")
   monkeypatch.setattr(run.scores, "write", None)  # nothing is scored twice
-  job.score("own_scores:redness")
+  job.score("own_scores:redness", Processes())
   monkeypatch.undo()
   monkeypatch.syspath_prepend(tmp_path)
   assert content(tmp_path / "out") == before
@@ -312,4 +313,4 @@ def test_a_score_of_ones_own_is_a_column_that_rules_use(whole, folder, tmp_path,
     ("own_scores", "must be MODULE:FUNCTION"),
   ):
     with pytest.raises(ValueError, match=message):
-      job.score(spec)
+      job.score(spec, Processes())
