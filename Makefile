@@ -4,11 +4,13 @@
 # make test-parity   installs torch and diffusers too, compares with them
 # make test-metrics   fetches I3D's weights and short videos too, tests metrics with them
 # make test-footage   fetches TransNet V2's weights and short videos too, tests curation with them
+# make test-beam   installs Apache Beam in an environment of its own, tests curation with it
 # make test-plan   installs the TPU compiler too, compiles for slices that are not there
 #
 # PYTHON chooses the interpreter: make test PYTHON=python3.12
 PYTHON ?= python3
 VENV := .venv
+BEAM := .venv-beam
 BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 # Another interpreter, other requirements: a new environment.
@@ -17,7 +19,7 @@ INSTALLED := $(VENV)/.installed-$(VERSION)
 # glibc would give the buffers of a step back to the system after each one, a fifth of a training's time on a CPU.
 KEEP_BUFFERS := MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 
-.PHONY: install demo demo-train test test-parity test-metrics test-footage test-plan lint format clean
+.PHONY: install demo demo-train test test-parity test-metrics test-footage test-beam test-plan lint format clean
 
 install: $(INSTALLED)
 
@@ -58,6 +60,15 @@ test-footage: install
 	$(BIN)/python -m lumiere.fetch --what=footage
 	$(BIN)/python -m pytest tests/footage
 
+# Curation by Apache Beam, whose versions do not go with those of training.
+test-beam: $(BEAM)/.installed
+	$(BEAM)/bin/python -m pytest tests/beam -n 0
+
+$(BEAM)/.installed: setup.cfg constraints-beam.txt
+	$(PYTHON) -m venv --clear $(BEAM)
+	$(BEAM)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-beam.txt -e '.[beam]' pytest pytest-xdist
+	touch $@
+
 # With the TPU compiler, which asks for no TPU.
 test-plan: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plan]'
@@ -68,4 +79,4 @@ format: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(BEAM)

@@ -1,5 +1,7 @@
 """Frames as arrays: ranges, sizes, orientation."""
 
+import functools
+
 import einops
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -69,7 +71,18 @@ def fit(
   frame = frame[top : top + kept_rows, left : left + kept_columns]
   if frame.shape[:2] == (height, width):
     return frame
+  if height <= kept_rows and width <= kept_columns:
+    return opencv().resize(frame, (width, height), interpolation=opencv().INTER_AREA)
   return to_uint8(area_resize(to_float(frame[None]), height, width))[0]
+
+
+@functools.cache
+def opencv():
+  """OpenCV, imported where pictures are read; in one thread, as those that read them are several already."""
+  import cv2
+
+  cv2.setNumThreads(1)
+  return cv2
 
 
 def turn(picture: np.ndarray, transposed: bool, mirrored: bool, flipped: bool) -> np.ndarray:
