@@ -104,7 +104,7 @@ def experiment_of(name: str, out: pathlib.Path):
   config.train.update(ema_decay=0.995, averages=(), sample_every=0)
   config.sampling.update(num_steps=16, guidance_scale=2.0)
   if name == "image":
-    config.data.num_frames = 1
+    config.data.num_frames, config.train.num_steps = 1, flags.FLAGS.num_image_steps
     return Experiment.from_config(config)
   config.init_from = str(out / "image")
   batch_size = dict(one_pass=32, flat=32, keyframes=128, between=64)[name]  # of 512 frames
@@ -344,7 +344,8 @@ if __name__ == "__main__":
     "networks", list(NETWORKS), "Networks to train; clips are made only if all are asked for."
   )
   flags.DEFINE_integer("num_clips", 2048, "Clips to train on.", 16)
-  flags.DEFINE_integer("num_steps", 2000, "Training steps of each network.", 1)
+  flags.DEFINE_integer("num_image_steps", 2000, "Training steps of the image network.", 1)
+  flags.DEFINE_integer("num_steps", 2000, "Training steps of each network of clips.", 1)
   flags.DEFINE_integer("each", 17, "Captions of each rate and direction.", 1)
   flags.DEFINE_integer("num_unsaid", 96, "Captions without rate and direction.", 1)
   cli.run(main)

@@ -31,10 +31,35 @@ def layer_norm(channels: int, dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
   return nnx.LayerNorm(channels, epsilon=1e-5, dtype=dtype, rngs=rngs)
 
 
-def conv3x3(c_in: int, c_out: int, dtype, rngs: nnx.Rngs, *, zero: bool = False) -> nnx.Conv:
+class Conv3x3(nnx.Conv):
+  """A 3x3 convolution that keeps the size.
+
+  Where every pixel sees every other one, on 2x2 pixels or fewer, it is a dense layer from all pixels to all of them: 4/9 of the
+  operations, as nothing is multiplied with padding, and on a CPU a tenth of the time.
+  """
+
+  def __call__(self, x: Float[Array, "n h w c_in"]) -> Float[Array, "n h w c_out"]:
+    """Convolves."""
+    height, width = x.shape[1:3]
+    if max(height, width) > 2:
+      return super().__call__(x)
+    x, kernel, bias = self.promote_dtype((x, self.kernel[...], self.bias[...]), dtype=self.dtype)
+    # Of pixel (y, x): what the kernel has for each of the pixels, which are y - 1, y and y + 1 to it.
+    taps = [
+      [
+        kernel[1 - row : 1 - row + height, 1 - column : 1 - column + width]
+        for column in range(width)
+      ]
+      for row in range(height)
+    ]
+    dense = jnp.stack([jnp.stack(row) for row in taps])
+    return jnp.einsum("nhwi,yxhwio->nyxo", x, dense) + bias[None, None, None]
+
+
+def conv3x3(c_in: int, c_out: int, dtype, rngs: nnx.Rngs, *, zero: bool = False) -> Conv3x3:
   """A 3x3 convolution that keeps the size; `zero` initialises it to zero, so that it adds nothing at first."""
   init = {"kernel_init": nnx.initializers.zeros} if zero else {}
-  return nnx.Conv(c_in, c_out, (3, 3), dtype=dtype, rngs=rngs, **init)
+  return Conv3x3(c_in, c_out, (3, 3), dtype=dtype, rngs=rngs, **init)
 
 
 def over_frames(per_clip: Shaped[Array, "b ..."], num_images: int) -> Shaped[Array, "n ..."]:

@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-pytest.importorskip("apache_beam", reason="make test-beam installs it, in an environment of its own")
+pytest.importorskip(
+  "apache_beam", reason="make test-beam installs it, in an environment of its own"
+)
 
 from lumiere.data.curation import records, run
 from lumiere.data.curation.look import ClipSettings
@@ -24,7 +26,9 @@ def folder(tmp_path_factory):
     write(root / f"{seed}.mp4", pan(seed, 60))
   with (root / "captions.csv").open("w", newline="") as file:
     rows = csv.writer(file)
-    rows.writerows([("file", "caption"), *((f"{seed}.mp4", f"texture {seed}") for seed in range(6))])
+    rows.writerows(
+      [("file", "caption"), *((f"{seed}.mp4", f"texture {seed}") for seed in range(6))]
+    )
   return root
 
 
