@@ -1,6 +1,7 @@
 """Curation of generated videos with planted faults: what it finds, how fast, beside ffmpeg doing the same work.
 
 python benchmarks/curation.py --num_videos=1000
+.venv-beam/bin/python benchmarks/curation.py --num_videos=1000                  (in the environment of make test-beam: Beam too)
 
 Of the videos 5 % are damaged, 10 % copies of another one (smaller, in another codec), 10 % still, 5 % dark and 5 % letterboxed;
 a third has a cut. Codecs, frame rates and rotations vary. The command fails if anything but the planted faults is found. ffmpeg, if
@@ -9,6 +10,7 @@ there is one, decodes each file, reduces its frames to the two sizes that curati
 
 import collections
 import csv
+import importlib.util
 import json
 import os
 import pathlib
@@ -37,11 +39,11 @@ RATES = (24, 25, 30, 12.5)
 
 
 def main():
-  """Generates, curates in one process and in two, compares, and prints."""
+  """Generates, curates in one process, in two and by Beam if it is there, compares, and prints."""
   from lumiere.data.curation import records, run
   from lumiere.data.curation.look import ClipSettings
   from lumiere.data.curation.rules import DEFAULT_RULES
-  from lumiere.data.curation.runners import Processes
+  from lumiere.data.curation.runners import Beam, Processes
 
   values = flags.FLAGS
   out = pathlib.Path(values.out or tempfile.mkdtemp())
@@ -49,21 +51,24 @@ def main():
     planted = generate(out / "videos", values.num_videos)
     (out / "planted.json").write_text(json.dumps(planted))
   planted = json.loads((out / "planted.json").read_text())
-  seconds = {}
-  for workers in (1, 2):
-    folder = out / f"{workers}"
+  runners, spent = {"1 process": Processes(1), "2 processes": Processes(2)}, {}
+  if importlib.util.find_spec("apache_beam"):
+    options = ("direct_num_workers=2", "direct_running_mode=multi_processing")
+    runners["Beam's direct runner, 2 workers"] = Beam("DirectRunner", options)
+  for name, runner in runners.items():
+    folder = out / "curated"
     shutil.rmtree(folder, ignore_errors=True)
     job = run.Job.make(out / "videos", folder, ClipSettings(16, 8.0), files_per_shard=16)
     begun, before = time.perf_counter(), cpu()
-    job.look(Processes(workers))
+    job.look(runner)
     text = job.decide(DEFAULT_RULES, radius=6, held_out=0.05)
     looked = time.perf_counter() - begun
-    stored = job.write(records.RecordSettings(), Processes(workers))
-    seconds[workers] = looked, time.perf_counter() - begun, cpu() - before
+    stored = job.write(records.RecordSettings(), runner)
+    spent[name] = cpu() - before
     clips = len(job.clips())
     print(
-      f"{workers} processes: {clips} clips looked at in {looked:.0f} s, {clips / looked:.1f} a second; with writing"
-      f" {seconds[workers][1]:.0f} s, {seconds[workers][2]:.0f} s of CPU; at most {peak():.0f} MiB a process",
+      f"{name}: {clips} clips looked at in {looked:.0f} s, {clips / looked:.1f} a second; with writing"
+      f" {time.perf_counter() - begun:.0f} s, {spent[name]:.0f} s of CPU; at most {peak():.0f} MiB a process",
       flush=True,
     )
   print(text, stored, sep="\n")
@@ -72,9 +77,9 @@ def main():
     f"planted: {dict(collections.Counter(planted.values()))}; wrongly judged: {wrong or 'none'}"
   )
   if shutil.which("ffmpeg"):
-    spent = ffmpeg(out, job)
+    others = ffmpeg(out, job)
     print(
-      f"ffmpeg, the same work: {spent:.0f} s of CPU; curation takes {seconds[1][2] / spent:.2f} times that"
+      f"ffmpeg, the same work: {others:.0f} s of CPU; curation takes {spent['1 process'] / others:.2f} times that"
     )
   if wrong:
     sys.exit(1)

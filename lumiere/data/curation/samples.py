@@ -100,12 +100,17 @@ def blur(gray: UInt8[np.ndarray, "h w"]) -> float:
   gray, worst = gray.astype(np.float32), 0.0
   for axis in (0, 1):
     kernel = (1, 11) if axis == 0 else (11, 1)
-    changes = (np.abs(np.diff(x, axis=axis)) for x in (gray, cv2.blur(gray, kernel)))
-    sharp, soft = (np.maximum(change - _NOISE, 0) for change in changes)
-    total = float(sharp.sum())
-    lost = float(np.maximum(sharp - soft, 0).sum())
+    sharp, soft = (steps(x, axis) for x in (gray, cv2.blur(gray, kernel)))
+    total = cv2.sumElems(sharp)[0]
+    lost = cv2.sumElems(cv2.max(cv2.subtract(sharp, soft), 0))[0]
     worst = max(worst, 1 - lost / total if total else 1.0)
   return worst
+
+
+def steps(gray: Float[np.ndarray, "h w"], axis: int) -> Float[np.ndarray, "h2 w2"]:
+  """How much larger than noise the steps from pixel to pixel are, along an axis."""
+  one, other = (gray[1:], gray[:-1]) if axis == 0 else (gray[:, 1:], gray[:, :-1])
+  return cv2.max(cv2.absdiff(one, other) - _NOISE, 0)
 
 
 def text_share(gray: UInt8[np.ndarray, "h w"]) -> float:

@@ -21,7 +21,7 @@ _TOLERANCE = 0.01
 _FLAT = 4
 # Frames on either side that the adaptive detector compares a frame with.
 _AROUND = 3
-# No shot is shorter, in seconds. The best of PySceneDetect's own benchmark, like the thresholds below.
+# No shot is shorter, in seconds. The best of PySceneDetect's own benchmark, like the adaptive threshold below.
 SHORTEST = 0.6
 
 
@@ -46,7 +46,8 @@ class Cuts:
     shortest = max(round(SHORTEST * fps), 1)
     self._fps, self._size = float(fps), None
     self._changes = AdaptiveDetector(adaptive_threshold=3.5, window_width=3, min_scene_len=shortest)
-    self._histograms = HistogramDetector(threshold=0.2, min_scene_len=shortest)
+    # Few bins, for few pixels: with 256 the key frames of older codecs look like cuts.
+    self._histograms = HistogramDetector(threshold=0.15, bins=64, min_scene_len=shortest)
     # Of a frame that the adaptive detector reports, and of those that it is compared with.
     self._spreads = collections.deque(maxlen=2 + _AROUND)
     self._count, self._found = 0, set()
@@ -58,7 +59,7 @@ class Cuts:
       frame = cv2.resize(frame, self._size[::-1])
     code, frame = FrameTimecode(self._count, self._fps), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
     found = self._changes.process_frame(code, frame) + self._histograms.process_frame(code, frame)
-    self._spreads.append(float(frame.std()))
+    self._spreads.append(float(cv2.meanStdDev(frame.reshape(-1, 1))[1][0, 0]))
     if max(self._spreads) > _FLAT:
       self._found |= {cut.frame_num for cut in found}
     if after_loss:
