@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import av
 import numpy as np
+from av.video.reformatter import Colorspace
 from PIL import Image
 
 from lumiere import cli
@@ -90,15 +91,21 @@ def rate(decode: Callable, content, fit: Callable, size: int, count: int) -> str
 
 def av1(video) -> bytes:
   """By SVT-AV1, with a key frame every 8 frames, as `encoded.encode` has them."""
+  from lumiere.data.frames import pixels
+
   buffer = io.BytesIO()
   with av.open(buffer, "w", format="mp4") as container:
     stream = container.add_stream("libsvtav1", rate=FPS)
     stream.height, stream.width = video[0].shape[:2]
     stream.pix_fmt = "yuv420p"
     stream.options = {"crf": "24", "preset": "8", "svtav1-params": "keyint=8:lp=1"}
-    for frame in [*video, None]:
-      packed = frame if frame is None else av.VideoFrame.from_ndarray(frame, format="rgb24")
+    # The matrix that readers take for granted in an untagged file.
+    matrix = Colorspace.ITU709 if stream.height >= pixels.HD_ROWS else Colorspace.ITU601
+    for frame in video:
+      packed = av.VideoFrame.from_ndarray(frame, format="rgb24")
+      packed = packed.reformat(format="yuv420p", dst_colorspace=matrix, interpolation="AREA")
       container.mux(stream.encode(packed))
+    container.mux(stream.encode(None))
   return buffer.getvalue()
 
 

@@ -9,11 +9,13 @@ Clips are stored as raw uint8: exact and quick to read, at the price of space (8
 """
 
 import collections
+import concurrent.futures
 import dataclasses
 import hashlib
 import json
 import os
 import pathlib
+import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,7 +26,7 @@ from tqdm import tqdm
 
 from lumiere.data import archives, splits
 from lumiere.data.video_folder.captions import Found, find_videos, read_captions
-from lumiere.data.video_folder.clips import Clip, UnusableError, read_clips
+from lumiere.data.video_folder.clips import UnusableError, read_clips
 from lumiere.data.video_folder.files import VIDEOS
 
 SKIPPED = "skipped.json"
@@ -99,8 +101,15 @@ class VideoFolder(tfds.core.GeneratorBasedBuilder):
     folder = pathlib.Path(self.builder_config.folder)
     found = find_videos(folder)
     self._captions, self._skipped = read_captions(folder, found), dict(found.skipped)
-    videos = tqdm(found.videos, desc="Looking at the videos", unit="video", disable=None)
-    usable = [name for name in videos if self._is_usable(name)]
+    self._skipped |= {name: "no caption" for name in found.videos if name not in self._captions}
+    names = [name for name in found.videos if name in self._captions]
+    # Which file is held out depends on which give clips, so that all are decoded before any is written.
+    self._decoded = tempfile.TemporaryDirectory(prefix="decoded_", dir=self.data_path.parent)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+      starts = pool.map(self._decode, names)
+      bar = tqdm(starts, desc="Reading the videos", total=len(names), unit="video", disable=None)
+      self._starts = dict(zip(names, bar, strict=True))
+    usable = [name for name in names if self._starts[name]]
     if not usable:
       why = summary(self._skipped) or f"there is no video in it ({', '.join(VIDEOS)})"
       raise ValueError(f"folder={str(folder)!r} gives no clips: {why}")
@@ -113,42 +122,46 @@ class VideoFolder(tfds.core.GeneratorBasedBuilder):
     return {split: self._generate_examples(names) for split, names in parts.items() if names}
 
   def _generate_examples(self, names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name in names:
-      count = 0
-      try:
-        for clip in self._clips(name):
-          yield (
-            f"{name}:{count:06d}",
-            {
-              "video": clip.video,
-              "caption": self._captions[name],
-              "fps": self.builder_config.fps,
-              "source": name,
-              "start": clip.start,
-            },
-          )
-          count += 1
-      except UnusableError as error:
-        self._skipped[name] = f"{error} (after {count} clips, which are kept)"
-    # Each split writes the list as it is by then, into the folder that becomes the dataset when all are done.
+    # Into the folder that becomes the dataset when all splits are done; each writes the same.
     skipped = [{"file": name, "reason": reason} for name, reason in sorted(self._skipped.items())]
     (self.data_path / SKIPPED).write_text(json.dumps(skipped, indent=2, ensure_ascii=False))
+    for name in names:
+      for count, start in enumerate(self._starts[name]):
+        path = self._path(name, count)
+        yield (
+          f"{name}:{count:06d}",
+          {
+            "video": np.load(path),
+            "caption": self._captions[name],
+            "fps": self.builder_config.fps,
+            "source": name,
+            "start": start,
+          },
+        )
+        path.unlink()
 
-  def _is_usable(self, name: str) -> bool:
-    """Whether there is a caption and a first clip; if not, `_skipped` says why."""
-    try:
-      if name not in self._captions:
-        raise UnusableError("no caption")
-      next(self._clips(name))
-      return True
-    except UnusableError as error:
-      self._skipped[name] = str(error)
-      return False
+  def _path(self, name: str, count: int) -> pathlib.Path:
+    """Of a clip that has been decoded and not yet written."""
+    digest = hashlib.sha256(name.encode()).hexdigest()[:32]
+    return pathlib.Path(self._decoded.name) / f"{digest}_{count:06d}.npy"
 
-  def _clips(self, name: str) -> Iterator[Clip]:
-    config = self.builder_config
+  def _decode(self, name: str) -> list[float]:
+    """Decodes all clips of a file; returns when each begins. `_skipped` says why there are none, or no more of them."""
+    config, starts = self.builder_config, []
     settings = {key: getattr(config, key) for key in ("num_frames", "fps", "resolution", "seed")}
-    return read_clips(pathlib.Path(config.folder), name, **settings)
+    try:
+      for clip in read_clips(pathlib.Path(config.folder), name, **settings):
+        np.save(self._path(name, len(starts)), clip.video)
+        starts.append(clip.start)
+    except UnusableError as error:
+      kept = f" (after {len(starts)} clips, which are kept)" if starts else ""
+      self._skipped[name] = f"{error}{kept}"
+    return starts
+
+  def clear(self):
+    """Removes what has been decoded and was not written."""
+    if "_decoded" in vars(self):
+      self._decoded.cleanup()
 
 
 def load_or_prepare(
@@ -187,7 +200,10 @@ def load_or_prepare(
     file_format="array_record",
   )
   if not builder.is_prepared():
-    builder.download_and_prepare()
+    try:
+      builder.download_and_prepare()
+    finally:
+      builder.clear()
     skipped = json.loads((builder.data_path / SKIPPED).read_text())
     for entry in skipped:
       logging.warning("Skipped %s: %s", entry["file"], entry["reason"])
