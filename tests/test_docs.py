@@ -73,11 +73,16 @@ def problem(monkeypatch, capsys):
 
   def of(command: str) -> str | None:
     match documentation.words(command):
-      case ["python" | "python3" | ".venv/bin/python", "-m", module, *arguments]:
-        return of_module(module, *arguments)
+      case [
+        "python" | "python3" | ".venv/bin/python" | ".venv-beam/bin/python",
+        "-m",
+        module,
+        *rest,
+      ]:
+        return of_module(module, *rest)
       case ["python", "-c", source]:
         ast.parse(source)
-      case ["python", script, *arguments]:
+      case ["python" | ".venv-beam/bin/python", script, *arguments]:
         return of_program(script, *arguments)
       case ["make", *arguments]:
         makefile = (ROOT / "Makefile").read_text()
