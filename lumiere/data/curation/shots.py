@@ -21,6 +21,10 @@ _TOLERANCE = 0.01
 _FLAT = 4
 # Frames on either side that the adaptive detector compares a frame with.
 _AROUND = 3
+# Longer flashes, in frames, are taken for shots.
+_FLASH = 4
+# Correlation of the colours' histograms from which on what comes after a flash is what was before it.
+_ALIKE = 0.8
 # No shot is shorter, in seconds. The best of PySceneDetect's own benchmark, like the adaptive threshold below.
 SHORTEST = 0.6
 
@@ -51,6 +55,10 @@ class Cuts:
     # Of a frame that the adaptive detector reports, and of those that it is compared with.
     self._spreads = collections.deque(maxlen=2 + _AROUND)
     self._count, self._found = 0, set()
+    self._losses = set()
+    # Of the frame before a cut that is reported late, and of those after it.
+    self._colours = collections.deque(maxlen=2 + _AROUND + _FLASH)
+    self._pending, self._flash = set(), range(0)
 
   def add(self, frame: UInt8[np.ndarray, "h w 3"], after_loss: bool = False):
     """The next frame, in RGB; `after_loss` if frames before it are missing, which is a cut too."""
@@ -60,15 +68,37 @@ class Cuts:
     code, frame = FrameTimecode(self._count, self._fps), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
     found = self._changes.process_frame(code, frame) + self._histograms.process_frame(code, frame)
     self._spreads.append(float(cv2.meanStdDev(frame.reshape(-1, 1))[1][0, 0]))
+    colours = cv2.calcHist([frame], [0, 1, 2], None, [6, 6, 6], [0, 256] * 3).ravel()
+    self._colours.append((self._count, colours))
     if max(self._spreads) > _FLAT:
-      self._found |= {cut.frame_num for cut in found}
+      self._pending |= {cut.frame_num for cut in found}
     if after_loss:
-      self._found.add(self._count)
+      self._losses.add(self._count)
+    for cut in [cut for cut in self._pending if cut + _FLASH <= self._count]:
+      self._decide(cut)
     self._count += 1
+
+  def _decide(self, cut: int):
+    """A cut is one, unless what was before it comes back at once: then it is a flash, and so is its end."""
+    self._pending.discard(cut)
+    if cut - 1 in self._flash:
+      return
+    colours = dict(self._colours)
+    before = colours.get(cut - 1)
+    if before is not None:
+      alike = lambda index: cv2.compareHist(before, colours[index], cv2.HISTCMP_CORREL) > _ALIKE
+      after = [index for index in range(cut, cut + _FLASH + 1) if index in colours]
+      back = [index for index in after[1:] if alike(index)]
+      if back and not alike(cut):
+        self._flash = range(cut, back[0])
+        return
+    self._found.add(cut)
 
   def indices(self) -> list[int]:
     """The first frames of all shots but the first, so far."""
-    return sorted(self._found - {0})
+    for cut in sorted(self._pending):
+      self._decide(cut)
+    return sorted((self._found | self._losses) - {0})
 
 
 def shots_of(cuts: Sequence[int], times: Sequence[float], end: float) -> list[Shot]:

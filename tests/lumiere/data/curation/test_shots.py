@@ -26,10 +26,20 @@ def test_a_shot_is_one_however_fast_it_pans(step):
   assert cuts_of(pan(3, num_frames=60, step=step)) == []
 
 
-def test_a_flash_is_no_cut_or_none_that_breaks_the_order():
-  video = pan(5, num_frames=60).copy()
-  video[30] = 255
-  assert set(cuts_of(video)) <= {30, 31}
+@pytest.mark.parametrize("length", [1, 2, 3])
+@pytest.mark.parametrize("step", [0, 1, 3])
+def test_a_flash_is_no_cut(length, step):
+  video = pan(5, num_frames=60, step=step).copy()
+  video[30 : 30 + length] = 255
+  assert cuts_of(video) == []
+
+
+def test_a_flash_beside_a_cut_leaves_the_cut():
+  one, other = pan(1, 36).copy(), pan(2, 36)
+  one[20:22] = 255
+  assert cuts_of(one, other) == [36]
+  one[20:22], one[34:36] = pan(1, 36)[20:22], 255  # the shot ends in it
+  assert all(34 <= cut <= 36 for cut in cuts_of(one, other)) and cuts_of(one, other)
 
 
 def test_a_fade_through_black_is_a_cut_somewhere_in_it():
