@@ -5,6 +5,7 @@ import pytest
 
 from lumiere.data import frames
 from lumiere.data.curation import shots
+from tests.lumiere.data import media
 from tests.lumiere.data.curation.footage import FPS, fade, pan
 
 
@@ -40,6 +41,16 @@ def test_a_flash_beside_a_cut_leaves_the_cut():
   assert cuts_of(one, other) == [36]
   one[20:22], one[34:36] = pan(1, 36)[20:22], 255  # the shot ends in it
   assert all(34 <= cut <= 36 for cut in cuts_of(one, other)) and cuts_of(one, other)
+
+
+def test_key_frames_of_an_older_codec_are_no_cuts(tmp_path):
+  """MPEG-4 restores with each key frame what was blurred since the last one; in histograms of 256 bins that was a cut."""
+  path, video = tmp_path / "a.avi", pan(35, 50, 2, height=180, width=320)[:, ::2, ::2]
+  media.write(path, video, FPS, codec=("mpeg4", "yuv420p", {"qscale": "2"}))
+  cuts = shots.Cuts(FPS)
+  for frame in frames.shown(path):
+    cuts.add(frame.small(cuts.side))
+  assert cuts.indices() == []
 
 
 def test_a_fade_through_black_is_a_cut_somewhere_in_it():
