@@ -10,6 +10,7 @@ there is one, decodes each file, reduces its frames to the two sizes that curati
 
 import collections
 import csv
+import functools
 import importlib.util
 import json
 import os
@@ -86,43 +87,49 @@ def main():
 
 
 def generate(folder: pathlib.Path, count: int) -> dict[str, str]:
-  """Writes the videos; returns what is planted in each: "", "damaged", "copy", "still" or "dark"."""
+  """Writes the videos, in two processes; returns what is planted in each: "", "damaged", "copy", "still" or "dark"."""
+  from lumiere.data.curation.runners import Processes
+
+  folder.mkdir(parents=True)
+  rng, planted, plain, tasks, rows = np.random.default_rng(0), {}, [], [], []
+  kinds = ["damaged"] * 5 + ["copy"] * 10 + ["still"] * 10 + ["dark"] * 5 + ["bars"] * 5
+  for index in range(count):
+    kind = kinds[index % 100 - 65] if index % 100 >= 65 else ""
+    seed = int(rng.choice(plain)) if kind == "copy" else index
+    suffix, fps = list(CODECS)[index % 4], RATES[seed * 7 % 11 % 4]
+    second = count + index if index % 3 == 0 and kind == "" else None  # of a second shot
+    rotated = suffix == ".mp4" and index % 8 == 4 and kind != "copy"
+    if kind == "" and second is None and not rotated:
+      plain.append(index)
+    name = f"{index:05d}{suffix}"
+    tasks.append(functools.partial(make, folder / name, kind, seed, fps, second, rotated))
+    planted[name] = "" if kind == "bars" else kind
+    rows.append((name, f"texture {seed}"))
+  with (folder / "captions.csv").open("w", newline="") as file:
+    csv.writer(file).writerows([("file", "caption"), *rows])
+  Processes(2)(tasks, "Making the videos")
+  return planted
+
+
+def make(path: pathlib.Path, kind: str, seed: int, fps: float, second: int | None, rotated: bool):
+  """Writes one video."""
   from tests.lumiere.data import media
   from tests.lumiere.data.curation.footage import pan
 
-  folder.mkdir(parents=True)
-  rng, planted, plain = np.random.default_rng(0), {}, []
-  kinds = ["damaged"] * 5 + ["copy"] * 10 + ["still"] * 10 + ["dark"] * 5 + ["bars"] * 5
-  with (folder / "captions.csv").open("w", newline="") as file:
-    rows = csv.writer(file)
-    rows.writerow(("file", "caption"))
-    for index in range(count):
-      kind = kinds[index % 100 - 65] if index % 100 >= 65 else ""
-      seed = int(rng.choice(plain)) if kind == "copy" else index
-      suffix, fps = list(CODECS)[index % 4], RATES[seed * 7 % 11 % 4]
-      length = round(SECONDS * fps)
-      size = dict(height=HEIGHT, width=WIDTH)
-      video = pan(seed, length, 0 if kind == "still" else 2, **size)
-      if index % 3 == 0 and kind == "":
-        video = np.concatenate([video, pan(count + index, length, 3, **size)])
-      rotated = suffix == ".mp4" and index % 8 == 4 and kind != "copy"
-      if kind == "" and index % 3 and not rotated:
-        plain.append(index)
-      if kind == "copy":
-        video = video[:, ::2, ::2]
-      if kind == "dark":
-        video = video // 25
-      if kind == "bars":
-        video = np.pad(video, [(0, 0), (30, 30), (0, 0), (0, 0)])
-      name = f"{index:05d}{suffix}"
-      rotation = (90.0,) if rotated else None
-      media.write(folder / name, video, fps, codec=CODECS[suffix], rotation=rotation)
-      if kind == "damaged":
-        content = (folder / name).read_bytes()
-        (folder / name).write_bytes(content[: len(content) // 2])
-      planted[name] = "" if kind == "bars" else kind
-      rows.writerow((name, f"texture {seed}"))
-  return planted
+  length, size = round(SECONDS * fps), dict(height=HEIGHT, width=WIDTH)
+  video = pan(seed, length, 0 if kind == "still" else 2, **size)
+  if second is not None:
+    video = np.concatenate([video, pan(second, length, 3, **size)])
+  if kind == "copy":
+    video = video[:, ::2, ::2]
+  if kind == "dark":
+    video = video // 25
+  if kind == "bars":
+    video = np.pad(video, [(0, 0), (30, 30), (0, 0), (0, 0)])
+  media.write(path, video, fps, codec=CODECS[path.suffix], rotation=(90.0,) if rotated else None)
+  if kind == "damaged":
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
 
 
 def differences(planted: dict[str, str], job) -> dict[str, str]:
