@@ -93,20 +93,26 @@ def files_of(table: pathlib.Path) -> tuple[list[str], dict[str, str]]:
 
 def _captions(said: Any, spans: Any, start: Any, end: Any) -> Iterator[Caption]:
   """Of one row: a text for all of a file or for a part of it, or lists of texts and of their parts."""
-  if spans is not None:
-    said, spans = (ast.literal_eval(v) if isinstance(v, str) else v for v in (said, spans))
-    if not (pd.api.types.is_list_like(said) and pd.api.types.is_list_like(spans)):
-      raise ValueError("its caption and its timestamp must both be lists")
-    if len(said) != len(spans):
-      raise ValueError(f"it has {len(said)} captions and {len(spans)} timestamps")
-    parts = [(text, *span) for text, span in zip(said, spans, strict=True)]
-  elif pd.api.types.is_list_like(said):
+  is_list = pd.api.types.is_list_like
+  if spans is not None and isinstance(said, str) and said.startswith("["):  # in .csv files
+    said, spans = ast.literal_eval(said), ast.literal_eval(str(spans))
+  if not is_list(said):  # a column timestamp beside a text says something else
+    parts = [(said, (0.0 if _is_blank(start) else start, math.inf if _is_blank(end) else end))]
+  elif spans is None:
     raise ValueError("a list of captions needs a column timestamp, a list of [start, end]")
+  elif not is_list(spans) or not all(is_list(span) and len(span) == 2 for span in spans):
+    raise ValueError("the timestamp of a list of captions must be a list of [start, end]")
+  elif len(said) != len(spans):
+    raise ValueError(f"it has {len(said)} captions and {len(spans)} timestamps")
   else:
-    parts = [(said, 0.0 if start is None else start, math.inf if end is None else end)]
-  for text, *span in parts:
+    parts = zip(said, spans, strict=True)
+  for text, span in parts:
     if isinstance(text, str) and (text := " ".join(text.split())):
       yield Caption(unicodedata.normalize("NFC", text), *map(_seconds, span))
+
+
+def _is_blank(value: Any) -> bool:
+  return value is None or value == "" or value != value  # the last one is not a number
 
 
 def _seconds(time: Any) -> float:

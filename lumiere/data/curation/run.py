@@ -19,6 +19,7 @@ import json
 import pathlib
 from collections.abc import Sequence
 
+import cv2
 import pandas as pd
 
 from lumiere.data import archives
@@ -242,6 +243,7 @@ def look_at(
   clips_path: pathlib.Path,
 ):
   """Writes the two tables of some files."""
+  cv2.setNumThreads(1)  # the processes are what is parallel
   sources, clips = [], []
   for name in names:
     source, found = look(folder, name, settings)

@@ -77,6 +77,16 @@ def test_captions_of_parts_go_to_the_clips_that_lie_in_them(tmp_path, suffix, co
   assert captions.of_clip(found["001/1066.mp4"], 86.0, 5.0) == "a cat sleeps"
 
 
+def test_blank_times_are_the_whole_file_and_other_timestamps_are_none(tmp_path):
+  for name, columns in (
+    ("a.csv", dict(file=["1066"], caption=["a dog"], start=[""], end=[""])),
+    ("a.parquet", dict(file=["1066"], caption=["a dog"], start=[float("nan")], end=[None])),
+    ("b.csv", dict(file=["1066"], caption=["a dog"], timestamp=["2024-01-01 10:00"])),
+  ):
+    found, _ = captions.read(written(tmp_path / name, columns), NAMES)
+    assert found == {"001/1066.mp4": [captions.Caption("a dog")]}, name
+
+
 def test_of_several_captions_of_a_clip_the_first_is_taken():
   both = [captions.Caption("one"), captions.Caption("two"), captions.Caption("part", 0.0, 3.0)]
   assert captions.of_clip(both, 0.0, 5.0) == "one" and captions.of_clip([], 0.0, 5.0) == ""
@@ -96,7 +106,7 @@ def test_what_is_no_table_of_captions_is_refused(tmp_path):
       '{"videoID": "1066", "caption": ["a", "b"]}\n',
       "the row of 1066: a list of captions needs a column timestamp",
     ),
-    ("t.csv", "file,caption,timestamp\nx,\"['a']\",3\n", "must both be lists"),
+    ("t.csv", "file,caption,timestamp\nx,\"['a']\",3\n", "must be a list of .start, end."),
     (
       "t.csv",
       "file,caption,timestamp\nx,['a'],[]\n",
