@@ -44,6 +44,9 @@ flags.DEFINE_string(
 flags.DEFINE_multi_float(
   "style_strength", None, "0 to 1; several give a strip that compares them. Default: 0.75."
 )
+flags.DEFINE_string(
+  "size", None, "HEIGHTxWIDTH of the videos in pixels, or a side; default: as trained."
+)
 flags.DEFINE_integer("num_frames", None, "Frames; default: as trained.")
 flags.DEFINE_float("fps", None, "Frames per second of the video file; default: as trained.")
 flags.DEFINE_integer("steps", None, "Sampling steps of the base; default: as in its config.")
@@ -85,6 +88,13 @@ flags.DEFINE_list(
 flags.DEFINE_list(
   "border", None, "LEFT,TOP,RIGHT,BOTTOM: pixels to add around the video and to generate."
 )
+flags.DEFINE_enum(
+  "fit",
+  "crop",
+  ["crop", "pad", "bucket"],
+  "How what is given gets the shape of the videos. crop: its middle is used; pad: all of it, and what lies beside it in the frame "
+  "is generated; bucket: the videos get the nearest shape that the model was trained on, or of the same number of pixels.",
+)
 flags.DEFINE_integer("soft_edge", 0, "Pixels over which given pixels blend into generated ones.")
 flags.DEFINE_float(
   "strength", 0.7, "Share of the steps that are run, 0 to 1: the more, the farther from the video."
@@ -99,22 +109,22 @@ COMMANDS = {
   "animate": cli.Command(
     "Image-to-video: a first frame, keyframes, or a region that moves (--mask).",
     'python sample.py animate --image=circle.png --prompt="a red circle moves to the left on black"',
-    ("image", "at", "mask", "soft_edge", "num_frames"),
+    ("image", "at", "mask", "soft_edge", "fit", "num_frames"),
   ),
   "fill": cli.Command(
     "Inpainting and outpainting: generates a part of a video and keeps the rest exactly.",
     'python sample.py fill --video=clip.mp4 --box=16,16,48,48 --prompt="a red circle bounces on black"',
-    ("video", "mask", "box", "border", "soft_edge"),
+    ("video", "mask", "box", "border", "soft_edge", "fit"),
   ),
   "edit": cli.Command(
     "Video-to-video: keeps layout and motion, the less the higher --strength, with a new prompt.",
     'python sample.py edit --video=clip.mp4 --strength=0.7 --prompt="a green square bounces on navy"',
-    ("video", "strength"),
+    ("video", "strength", "fit"),
   ),
   "extend": cli.Command(
     "Videos of any length, in overlapping windows; continues --video, if one is given.",
     'python sample.py extend --num_frames=64 --prompt="0: a red circle bounces on black" --prompt="32: a blue square grows on black"',
-    ("num_frames", "video"),
+    ("num_frames", "video", "fit"),
   ),
 }
 

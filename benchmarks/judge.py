@@ -42,7 +42,7 @@ def judge(cascade, num_judged: int, num_refined: int, out: pathlib.Path) -> dict
   examples = [source[index] for index in range(num_judged)]
   captions = [example["caption"].decode() for example in examples]
   truth = np.stack([example["video"] for example in examples])
-  base = dataclasses.replace(cascade, ssr=None)
+  base = cascade.without_ssr()
   small = np.concatenate(
     [
       base.generate(captions[first : first + BATCH], seed=1, first_index=first)
@@ -97,14 +97,15 @@ def seams(cascade, num_clips: int = 2) -> dict[str, float]:
   from lumiere.data import frames
   from lumiere.data.moving_shapes import random_scene, render
   from lumiere.evaluation.seams import seam_score
+  from lumiere.sizes import divided
   from multidiffusion.windows import plan_windows
 
   own, data = cascade.ssr.experiment.sampling, cascade.ssr.experiment.data
   factor, num_frames = cascade.ssr.experiment.super_resolution.factor, 4 * own.window
   rng = np.random.default_rng(3)
   scenes = [random_scene(rng, num_frames / data.fps) for _ in range(num_clips)]
-  target = np.stack([render(scene, num_frames, data.fps, data.resolution) for scene in scenes])
-  low_res = np.stack([frames.area_resize(video, data.resolution // factor) for video in target])
+  target = np.stack([render(scene, num_frames, data.fps, data.size) for scene in scenes])
+  low_res = np.stack([frames.area_resize(video, *divided(data.size, factor)) for video in target])
   settings = {
     "independent windows": dataclasses.replace(own, stride=own.window),
     "MultiDiffusion": own,

@@ -188,7 +188,7 @@ class Model:
     from lumiere.training import flops
 
     data = self.generator.experiment.data
-    z = jnp.zeros((1, data.num_frames, data.resolution, data.resolution, 3))
+    z = jnp.zeros((1, data.num_frames, *data.size, 3))
     levels = self.sampling.make_levels().visited(self.generator.schedule, 2)
     row = {name: column[0] for name, column in self.sampling.make_sampler().table(levels).items()}
     step = self.generator.step_function(self.sampling)
@@ -229,8 +229,8 @@ def make(method: str, models: dict[str, Model], asked: Sequence, first: int):
     known = models["keyframes"].cascade.generate(captions, **options)
   else:
     known = orbits.truth(asked)[:, :: orbits.EVERY]
-  places = range(0, orbits.NUM_FRAMES, orbits.EVERY)
-  parts = [given.keyframes(list(k), places, orbits.NUM_FRAMES, orbits.RESOLUTION) for k in known]
+  places, size = range(0, orbits.NUM_FRAMES, orbits.EVERY), (orbits.RESOLUTION,) * 2
+  parts = [given.keyframes(list(k), places, orbits.NUM_FRAMES, size) for k in known]
   stride, weights = WINDOWS[windows]
   between = models["between"]
   sampling = dataclasses.replace(

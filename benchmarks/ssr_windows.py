@@ -22,6 +22,7 @@ def main():
   from lumiere.data.moving_shapes import random_scene, render
   from lumiere.evaluation.seams import frame_change, seam_score
   from lumiere.sampling.cascade import example_keys
+  from lumiere.sizes import divided
   from multidiffusion.reconcile import cut, reconcile
   from multidiffusion.windows import plan_windows
 
@@ -31,9 +32,9 @@ def main():
   num_frames = 4 * own.window
   rng = np.random.default_rng(3)
   scenes = [random_scene(rng, num_frames / data.fps) for _ in range(values.num_clips)]
-  true = np.stack([render(scene, num_frames, data.fps, data.resolution) for scene in scenes])
+  true = np.stack([render(scene, num_frames, data.fps, data.size) for scene in scenes])
   factor = cascade.ssr.experiment.super_resolution.factor
-  small = np.stack([frames.area_resize(clip, data.resolution // factor) for clip in true])
+  small = np.stack([frames.area_resize(clip, *divided(data.size, factor)) for clip in true])
 
   def upscale(low_res, first: int, sampling, seed: int = 2):
     keys = example_keys(seed, first, len(low_res))

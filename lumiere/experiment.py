@@ -5,6 +5,7 @@ and invalid values before anything is compiled or read.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ from lumiere.sections import (
   TextConfig,
   TrainConfig,
 )
+from lumiere.sizes import check_multiple, size_of
 from ssr.ssr_unet import check_channels
 from stunet.image_unet import ImageUNetConfig
 from stunet.stunet import TemporalConfig, check_fits, check_num_frames
@@ -112,6 +114,11 @@ class Experiment:
       )
     if self.is_super_resolution:
       check_channels(self.model)
+    for name, size in (
+      ("resolution", self.data.size),
+      *(("buckets", s) for s in self.data.buckets),
+    ):
+      check_multiple(f"data.{name}", size_of(size), self.multiple)
     if self.is_video:
       check_fits(self.model, self.temporal)
       check_num_frames(self.data.num_frames, self.temporal.total_factor)
@@ -124,6 +131,12 @@ class Experiment:
   def is_video(self) -> bool:
     """Whether this stage trains an inflated network on clips."""
     return self.stage in ("stunet", "ssr")
+
+  @property
+  def multiple(self) -> int:
+    """What height and width of its videos are multiples of, in pixels."""
+    own = self.model.multiple
+    return math.lcm(own, self.super_resolution.factor) if self.super_resolution else own
 
   @property
   def is_super_resolution(self) -> bool:

@@ -133,16 +133,19 @@ KINDS: Mapping[str, Callable] = {
 }
 
 
-def reduce(mask: Float[np.ndarray, "*b h w"], size: int) -> Float[np.ndarray, "*b size size"]:
+def reduce(
+  mask: Float[np.ndarray, "*b h w"], size: tuple[int, int]
+) -> Float[np.ndarray, "*b h2 w2"]:
   """A mask for smaller frames: each pixel is the minimum over the pixels that it covers.
 
   Raises:
-    ValueError: if the new side does not divide the old ones.
+    ValueError: if the new height and width do not divide the old ones.
   """
   *batch, height, width = mask.shape
-  if height % size or width % size:
-    raise ValueError(f"a mask of {width}x{height} pixels cannot be reduced to {size}x{size}")
-  blocks = mask.reshape(*batch, size, height // size, size, width // size)
+  rows, columns = size
+  if height % rows or width % columns:
+    raise ValueError(f"a mask of {height}x{width} pixels cannot be reduced to {rows}x{columns}")
+  blocks = mask.reshape(*batch, rows, height // rows, columns, width // columns)
   return blocks.min(axis=(-3, -1))
 
 

@@ -14,6 +14,7 @@ from diffusion.schedule import make_schedule
 from diffusion.thresholding import make_threshold
 from lumiere.averages import LONGEST, SHORTEST
 from lumiere.fields import at_least, between, named, one_of
+from lumiere.sizes import Size, size_of
 from lumiere.text.t5 import T5Config
 from lumiere.text.tokenize import VOCAB_SIZE, ByteTokenizer, check_words
 from stunet.image_unet import MAX_BLOCKS
@@ -26,6 +27,8 @@ I3D_WIDTH = 400
 
 
 DATASETS = ("moving_shapes", "moving_shapes_endless", "video_folder", "curated")
+# Those whose clips are not stored in one size.
+OF_ANY_SIZE = ("moving_shapes_endless", "curated")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +39,10 @@ class DataConfig:
     dataset: "moving_shapes", "moving_shapes_endless", which draws every clip anew and keeps none, "video_folder", or "curated", what
       `lumiere.curate --write` has stored.
     num_frames: frames of a training clip; 1 for the image stages.
-    resolution: height and width of the network's output, in pixels.
+    resolution: side, or (height, width), of the network's output, in pixels.
+    buckets: sizes of training clips, each (height, width); a batch has one of them, a clip the one of which the least is cut off.
+      Empty: all have `resolution`. Of clips that have a size of their own, which are "curated" and "moving_shapes_endless".
+    max_cut: largest share of a clip's picture that may be cut off to fit a bucket, in [0, 1); other clips are left out.
     fps: frames per second of the clips.
     data_dir: where prepared datasets are kept.
     embeddings: folder of precomputed caption states, written by `lumiere.embed`; empty for none.
@@ -49,7 +55,9 @@ class DataConfig:
 
   dataset: str
   num_frames: int
-  resolution: int
+  resolution: int | tuple[int, ...]
+  buckets: tuple[tuple[int, ...], ...] = ()
+  max_cut: float = 0.25
   fps: float = 8.0
   data_dir: str = "data"
   embeddings: str = ""
@@ -61,10 +69,20 @@ class DataConfig:
 
   def __post_init__(self):
     at_least("data.num_frames", self.num_frames, 1)
-    at_least("data.resolution", self.resolution, 1)
+    size_of(self.resolution, "data.resolution")
+    for bucket in self.buckets:
+      size_of(bucket, "data.buckets")
+    if len(set(self.buckets)) < len(self.buckets):
+      raise ValueError(f"data.buckets={self.buckets} must differ")
+    between("data.max_cut", self.max_cut, 0, 0.99)
     at_least("data.num_workers", self.num_workers, 0)
     between("data.fps", self.fps, 0.1, 1000)
     one_of("data.dataset", self.dataset, DATASETS)
+    if self.buckets and self.dataset not in OF_ANY_SIZE:
+      raise ValueError(
+        f"data.buckets={self.buckets} must be empty for dataset={self.dataset!r}, whose clips are all stored in one size; "
+        f"those of {' and '.join(OF_ANY_SIZE)} have sizes of their own"
+      )
     if self.dataset == "moving_shapes_endless" and self.embeddings:
       raise ValueError(f"data.embeddings={self.embeddings!r} must be empty for an endless world")
     if self.dataset == "video_folder" and not self.folder:
@@ -75,6 +93,16 @@ class DataConfig:
       raise ValueError(
         "data.folder is empty: dataset='curated' needs the folder that lumiere.curate wrote"
       )
+
+  @property
+  def size(self) -> Size:
+    """(height, width) of the network's output."""
+    return size_of(self.resolution)
+
+  @property
+  def training_sizes(self) -> tuple[Size, ...]:
+    """Those of the batches that are trained on."""
+    return tuple(map(size_of, self.buckets)) or (self.size,)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,18 +30,18 @@ def make_rows(cascade, style) -> dict[str, np.ndarray]:
   from lumiere.data import frames
   from lumiere.data.moving_shapes import Scene, Thing, render
 
-  count, size = cascade.num_frames, cascade.resolution
+  count, (height, width) = cascade.num_frames, cascade.resolution
   thing = Thing("circle", "red", "right", "slow", (0.32, 0.5), 0.36)
-  clip = frames.to_uint8(render(Scene((thing,), "black"), count, 8, size))
+  clip = frames.to_uint8(render(Scene((thing,), "black"), count, 8, (height, width)))
   prompt, other = (
     "a red circle moves right slowly on black",
     "a green circle moves right slowly on navy",
   )
-  half = np.zeros((size, size), bool)
-  half[:, : size // 2] = True
-  hole, around = np.zeros((count, size, size), bool), np.ones((1, size, size), bool)
-  hole[count // 4 : -count // 4, size // 8 : -size // 8, size // 8 : -size // 8] = True
-  around[:, size // 5 : -size // 5] = False
+  half = np.zeros((height, width), bool)
+  half[:, : width // 2] = True
+  hole, around = np.zeros((count, height, width), bool), np.ones((1, height, width), bool)
+  hole[count // 4 : -count // 4, height // 8 : -height // 8, width // 8 : -width // 8] = True
+  around[:, height // 5 : -height // 5] = False
   hidden = np.where(hole[..., None], 128, clip).astype(np.uint8)
   two = {
     0: "a cyan square bounces slowly on black",

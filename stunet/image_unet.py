@@ -143,6 +143,11 @@ class ImageUNetConfig:
     """Index of the coarsest level."""
     return len(self.channels) - 1
 
+  @property
+  def multiple(self) -> int:
+    """What height and width of its images are multiples of, in pixels."""
+    return self.patch_size * 2**self.coarsest
+
   def upsampled_width(self, level: int) -> int:
     """Width of what leaves `level` on the way up."""
     return self.channels[level - 1] if level and self.up_narrows else self.channels[level]
@@ -382,9 +387,10 @@ def call(function, modules, *args, dtype, remat: bool):
 def check_size(shape: tuple[int, ...], config: ImageUNetConfig, more_channels: int = 0):
   """Raises ValueError unless height, width and channels of [..., h, w, c] fit the network, or what is built around it."""
   *_, height, width, channels = shape
-  factor = config.patch_size * 2**config.coarsest
-  if height % factor or width % factor:
-    raise ValueError(f"size {height}x{width}: height and width must be multiples of {factor}")
+  if height % config.multiple or width % config.multiple:
+    raise ValueError(
+      f"size {height}x{width}: height and width must be multiples of {config.multiple}"
+    )
   if channels != config.in_channels + more_channels:
     more = f" and {more_channels} more" if more_channels else ""
     raise ValueError(f"{channels} channels given, in_channels={config.in_channels}{more} expected")

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from lumiere.data.buckets import Indices
+
 ROWS = 256
 
 
@@ -107,6 +109,11 @@ class WithText(Sequence):
 
   source: Sequence
   index: Index
+
+  @property
+  def groups(self) -> Sequence[Indices] | None:
+    """Indices of the examples that may share a batch; None if all may."""
+    return getattr(self.source, "groups", None)
 
   def __len__(self) -> int:
     return len(self.source)

@@ -1,6 +1,7 @@
 """Batches from a random-access source of examples, with Grain.
 
 The source is put in one global order, the same in every process: shuffled anew in each epoch, epochs one after another.
+Examples of several sizes are in groups, and each batch is of one group (`buckets.py`).
 Of each `batch_size` consecutive examples of that order, process p of P takes the p-th of P equal runs. So
 
 - the examples of a batch, and their rows in it, depend neither on the number of processes nor on the number of workers;
@@ -28,6 +29,8 @@ import jax
 import numpy as np
 
 from lumiere.data import frames
+from lumiere.data.buckets import GroupedOrder, Indices
+from lumiere.sizes import Size, as_text
 from lumiere.text import TEXT_KEYS
 from lumiere.text.tokenize import ByteTokenizer
 
@@ -114,7 +117,7 @@ def make_loader(
   batch_size: int,
   seed: int,
   shuffle: bool,
-  num_epochs: int | None = None,
+  groups: Sequence[Indices] | None = None,
   num_workers: int = 0,
   transforms: Sequence[grain.transforms.Map | grain.transforms.RandomMap] = (),
   process_index: int | None = None,
@@ -123,11 +126,11 @@ def make_loader(
   """Builds the loader that the head of this file describes.
 
   Args:
-    source: examples by index, with a length; `builder.as_data_source(split)` is one.
+    source: examples by index, with a length; `builder.as_data_source(split)` is one. It is gone through again and again.
     batch_size: examples of a batch over all processes; this process gets its part.
     seed: of the order and of the random transforms.
     shuffle: whether the order is a new permutation in each epoch, or the source's own.
-    num_epochs: passes over the source, None for no end. An incomplete last batch is dropped.
+    groups: indices of the examples that may share a batch; None if all may.
     num_workers: processes that make batches ahead; 0 uses threads of this one. Workers need parsed absl flags and a main
       module that does its work under `if __name__ == "__main__"`.
     transforms: applied to each example, in turn; picklable if there are workers.
@@ -135,7 +138,7 @@ def make_loader(
     process_count: by default the number of JAX processes.
 
   Raises:
-    ValueError: if there is no whole batch, or batches cannot be shared out evenly.
+    ValueError: if there is no example, or batches cannot be shared out evenly.
   """
   index = jax.process_index() if process_index is None else process_index
   count = jax.process_count() if process_count is None else process_count
@@ -143,33 +146,27 @@ def make_loader(
     raise ValueError(
       f"batch_size={batch_size} must be a positive multiple of the {count} processes"
     )
-  if num_epochs is not None and num_epochs < 1:
-    raise ValueError(f"num_epochs={num_epochs} must be 1 or more, or None for no end")
   if num_workers < 0:
     raise ValueError(f"num_workers={num_workers} must be 0 or more")
-  if len(source) * (num_epochs or batch_size) < batch_size:
-    raise ValueError(
-      f"batch_size={batch_size} must be at most {len(source) * (num_epochs or 1)}, the number of examples in the data"
-    )
-  examples = grain.MapDataset.source(source).seed(seed)
-  if shuffle:
-    examples = examples.shuffle()
-  examples = examples.repeat(num_epochs)
+  order = GroupedOrder(groups or [range(len(source))], batch_size, seed, shuffle)
+  examples = grain.MapDataset.source(order).seed(seed).map(source.__getitem__)
   examples = grain.experimental.apply_transformations(examples, [*transforms, KeepInputs()])
-  # Whole batches only, before processes part: all of them must see the same number.
-  examples = examples[: len(examples) // batch_size * batch_size]
   return Loader(examples, batch_size, index, count, num_workers)
 
 
 @dataclasses.dataclass(frozen=True)
 class ToClip(grain.transforms.RandomMap):
-  """uint8 `video` [t h w 3] -> a random run of `num_frames` frames, as float32 in [-1, 1] at `resolution`.
+  """uint8 `video` [t h w 3] -> a random run of `num_frames` frames, as float32 in [-1, 1].
 
   With one frame the entry becomes `image` [h w 3]: a random frame, for the image stages.
+
+  Attributes:
+    num_frames: of the run.
+    size: height and width that clips are fitted to: the middle is kept, and area-averaged. None: clips have theirs.
   """
 
   num_frames: int
-  resolution: int
+  size: Size | None = None
 
   def random_map(self, element: Element, rng: np.random.Generator) -> dict[str, Any]:
     """Raises ValueError if the clip is too short or too small."""
@@ -180,13 +177,14 @@ class ToClip(grain.transforms.RandomMap):
       raise ValueError(
         f"num_frames={self.num_frames} must be at most {len(video)}, the length of the dataset's clips"
       )
-    if self.resolution > min(video.shape[1:3]):
-      raise ValueError(
-        f"resolution={self.resolution} must be at most {min(video.shape[1:3])}, the size of the dataset's clips"
-      )
     start = rng.integers(spare + 1)
     clip = frames.to_float(video[start : start + self.num_frames])
-    clip = frames.area_resize(clip, self.resolution)
+    if self.size is not None:
+      if any(np.greater(self.size, clip.shape[1:3])):
+        raise ValueError(
+          f"resolution={as_text(self.size)} must be at most {as_text(clip.shape[1:3])}, the size of the dataset's clips"
+        )
+      clip = frames.area_resize(frames.middle(clip, *self.size), *self.size)
     return rest | ({"image": clip[0]} if self.num_frames == 1 else {"video": clip})
 
 

@@ -8,13 +8,15 @@ import numpy as np
 
 from lumiere import checksums, processes
 from lumiere.data import curated
+from lumiere.data.buckets import Indices
 from lumiere.data.embeddings import Index, WithText
 from lumiere.data.loader import ToClip, Tokenize
 from lumiere.data.moving_shapes.endless import SPLITS, EndlessConfig, EndlessShapes
 from lumiere.experiment import Experiment
 from lumiere.fields import from_mapping
-from lumiere.sections import DataConfig
-from lumiere.text.tokenize import cut_off
+from lumiere.sections import OF_ANY_SIZE, DataConfig
+from lumiere.sizes import as_text, cut_off, size_of
+from lumiere.text import tokenize
 
 
 def make_source(config: DataConfig, split: str):
@@ -30,7 +32,7 @@ def make_source(config: DataConfig, split: str):
     settings = from_mapping(
       EndlessConfig, config.moving_shapes_endless, "config.data.moving_shapes_endless"
     )
-    options = dict(fps=config.fps, resolution=config.resolution, num_frames=config.num_frames)
+    options = dict(fps=config.fps, sizes=config.training_sizes, num_frames=config.num_frames)
     return EndlessShapes(settings, split, **options)
   with processes.first_goes_ahead("dataset"):
     builder = _builder(config)
@@ -43,6 +45,11 @@ def make_source(config: DataConfig, split: str):
   if config.embeddings:
     return WithText(source, Index.read(config.embeddings))
   return source
+
+
+def groups_of(source: Sequence) -> Sequence[Indices] | None:
+  """Indices of the examples of each size, which may share a batch; None if all have one."""
+  return getattr(source, "groups", None)
 
 
 # Examples that are looked at to describe a dataset.
@@ -89,13 +96,18 @@ def cut_captions(experiment: Experiment) -> str:
   looked_at = np.linspace(0, len(source) - 1, min(LOOKED_AT, len(source))).astype(int)
   captions = [np.asarray(source[int(index)]["caption"]).item() for index in looked_at]
   texts = [c.decode("utf-8") if isinstance(c, bytes) else str(c) for c in captions]
-  cut = [text for text in texts if cut_off(tokenizer, text)]
+  cut = [caption for caption in texts if tokenize.cut_off(tokenizer, caption)]
   if not cut:
     return ""
   return (
     f"{len(cut)} of {len(texts)} captions that were looked at have more than text.max_length={text.max_length} tokens; "
-    f"what is beyond is not read, as in {cut[0]!r}: {cut_off(tokenizer, cut[0])!r}"
+    f"what is beyond is not read, as in {cut[0]!r}: {tokenize.cut_off(tokenizer, cut[0])!r}"
   )
+
+
+def left_out(config: DataConfig) -> str:
+  """Says which clips fit none of the sizes that are trained on; empty if all do."""
+  return curated.left_out(_builder(config), config) if config.dataset == "curated" else ""
 
 
 def digest(fingerprint: dict[str, Any]) -> str:
@@ -106,14 +118,24 @@ def digest(fingerprint: dict[str, Any]) -> str:
 def _builder(config: DataConfig):
   # TFDS, which an endless world does without.
   if config.dataset == "curated":
-    shape = dict(num_frames=config.num_frames, fps=config.fps, resolution=config.resolution)
-    return curated.builder_of(config.folder, **shape)
+    return curated.builder_of(config)
   from lumiere.data.moving_shapes import builder as moving_shapes
   from lumiere.data.video_folder import builder as video_folder
 
+  default = (
+    moving_shapes.MovingShapesConfig.resolution
+    if config.dataset == "moving_shapes"
+    else config.size
+  )
+  stored = size_of(getattr(config, config.dataset).get("resolution", default))
+  if cut_off(stored, config.size):
+    raise ValueError(
+      f"config.data.{config.dataset}.resolution={as_text(stored)} must have the shape of "
+      f"config.data.resolution={as_text(config.size)}: clips of another shape would lose part of their picture"
+    )
   if config.dataset == "moving_shapes":
     return moving_shapes.load_or_prepare(config.data_dir, fps=config.fps, **config.moving_shapes)
-  settings = {"num_frames": config.num_frames, "resolution": config.resolution}
+  settings = {"num_frames": config.num_frames, "resolution": config.size}
   settings |= dict(config.video_folder)
   return video_folder.load_or_prepare(config.folder, config.data_dir, fps=config.fps, **settings)
 
@@ -121,12 +143,13 @@ def _builder(config: DataConfig):
 def _open(builder, config: DataConfig, split: str) -> Sequence:
   """The examples of a prepared dataset."""
   if config.dataset == "curated":
-    return curated.Curated(curated.records_of(builder, split), config.resolution)
+    return curated.open_split(builder, split, config)
   return builder.as_data_source(split=split)
 
 
 def transforms(experiment: Experiment) -> list:
   """What happens to an element before it is batched."""
-  clip = ToClip(experiment.data.num_frames, experiment.data.resolution)
+  data = experiment.data
+  clip = ToClip(data.num_frames, None if data.dataset in OF_ANY_SIZE else data.size)
   text = experiment.text
   return [clip, Tokenize(text.make_tokenizer())] if text and text.encoder else [clip]

@@ -20,7 +20,7 @@ from lumiere.evaluation.seams import frame_change, seam_score
 from lumiere.evaluation.tracking import track
 from lumiere.sampling import given as givens
 from lumiere.sampling.cascade import Cascade
-from lumiere.sampling.given import Given
+from lumiere.sampling.given import Fitting, Given
 from multidiffusion.windows import plan_windows
 
 BATCH = 8
@@ -38,13 +38,14 @@ class Clips:
     """The first `count` of the test split that show one thing."""
     data, size = cascade.base.experiment.data, cascade.resolution
     if data.dataset == "moving_shapes_endless":  # drawn at any size
-      data = dataclasses.replace(data, resolution=size)
+      data = dataclasses.replace(data, resolution=size, buckets=())
       held_out = HeldOut.load(data, "test", count)
       return cls(held_out.videos[:, : data.num_frames], held_out.captions)
     source = sources.make_source(data, "test")
     examples = [source[index] for index in range(min(count, len(source)))]
     captions = tuple(example["caption"].decode() for example in examples)
-    videos = [givens.fit_video(np.asarray(e["video"]), size) for e in examples]
+    videos = [np.asarray(example["video"]) for example in examples]
+    videos = [Fitting(video.shape[1:3], size).video(video) for video in videos]
     return cls(np.stack(videos)[:, : data.num_frames], captions)
 
   def moving(self) -> "Clips":
@@ -117,7 +118,7 @@ def styled(
 
 
 def inpainting(cascade: Cascade, clips: Clips) -> dict[str, dict[str, float]]:
-  """For holes of two lengths in time: centroid errors of the inpainted video and of a copy, in frame widths.
+  """For holes of two lengths in time: centroid errors of the inpainted video and of a copy, in shorter sides.
 
   The square that the thing moves in is hidden during the middle half of a clip, and then during three quarters of it. The copy
   fills it from the nearest frame that is not hidden.
@@ -140,20 +141,23 @@ def inpainting(cascade: Cascade, clips: Clips) -> dict[str, dict[str, float]]:
 
 def _hide(video, hidden):
   """(What is left of a clip without the square that its thing moves in, that clip with the nearest known frames there)."""
-  t, size = video.shape[:2]
-  path = track(video).centre
-  low, high = (np.nanmin(path, axis=0) - 0.28) * size, (np.nanmax(path, axis=0) + 0.28) * size
-  (left, top), (right, bottom) = np.clip(np.floor(low), 0, size), np.clip(np.ceil(high), 0, size)
-  new = np.zeros((t, size, size), bool)
+  t, *size = video.shape[:3]
+  path, unit, limits = track(video).centre, min(size), size[::-1]
+  low, high = (np.nanmin(path, axis=0) - 0.28) * unit, (np.nanmax(path, axis=0) + 0.28) * unit
+  (left, top), (right, bottom) = (
+    np.clip(np.floor(low), 0, limits),
+    np.clip(np.ceil(high), 0, limits),
+  )
+  new = np.zeros((t, *size), bool)
   new[hidden, int(top) : int(bottom), int(left) : int(right)] = True
   nearest = np.where(hidden - hidden[0] < len(hidden) / 2, hidden[0] - 1, hidden[-1] + 1)
   copy = video.copy()
   copy[hidden] = np.where(new[hidden][..., None], video[nearest], video[hidden])
-  return givens.with_hole(video, new, size), copy
+  return givens.with_hole(video, new, tuple(size)), copy
 
 
 def centroid_error(videos, truth, where) -> float:
-  """Mean distance of the thing from its true position, in frame widths; half a frame where it is not found."""
+  """Mean distance of the thing from its true position, in shorter sides of the frame; half of one where it is not found."""
   distances = []
   for video, real in zip(videos, truth, strict=True):
     apart = np.linalg.norm(track(video).centre - track(real).centre, axis=1)[where]
@@ -164,8 +168,8 @@ def centroid_error(videos, truth, where) -> float:
 def cinemagraphs(cascade: Cascade, clips: Clips) -> dict[str, float]:
   """Largest change in the fixed region, and mean change in the moving one, the left half; both of 255."""
   size, count = cascade.resolution, cascade.num_frames
-  moving = np.zeros((size, size), bool)
-  moving[:, : size // 2] = True
+  moving = np.zeros(size, bool)
+  moving[:, : size[1] // 2] = True
   given = [givens.cinemagraph(video[0], moving, count, size) for video in clips.videos]
   made = complete(cascade, clips.captions, given)
   change = np.abs(made.astype(int) - made[:, :1])
@@ -181,7 +185,7 @@ def long_video(cascade: Cascade, captions: Sequence[str], times: int = 8) -> dic
   `seams` is the change at the borders of independent windows relative to that elsewhere, `jump` the largest change relative to
   the median, `last` the share of clips whose last part still shows the caption's background, colour and shape.
   """
-  base = dataclasses.replace(cascade, ssr=None)
+  base = cascade.without_ssr()
   length = base.num_frames
   total = times * length
   own = base.base.experiment.sampling

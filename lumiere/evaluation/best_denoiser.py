@@ -74,7 +74,7 @@ def clips_of(
   total = round(DURATION * data.fps)
   frames = data.num_frames if is_video else 1
   clips = [
-    render(scene, frames, data.fps, data.resolution, int(rng.integers(total - frames + 1)))
+    render(scene, frames, data.fps, data.size, int(rng.integers(total - frames + 1)))
     for scene in scenes_of(caption, count, rng)
   ]
   return np.stack(clips).astype(np.float32)

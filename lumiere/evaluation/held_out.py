@@ -52,7 +52,7 @@ class HeldOut:
       )
     world = dict(data.moving_shapes_endless) | dict(max_things=1 + pairs, share_of_two=1.0)
     length = world.get("num_frames", data.num_frames)
-    data = dataclasses.replace(data, num_frames=length, moving_shapes_endless=world)
+    data = dataclasses.replace(data, num_frames=length, buckets=(), moving_shapes_endless=world)
     source = sources.make_source(data, split)
     clips = [source[index] for index in range(count)]
     captions = tuple(clip["caption"].decode() for clip in clips)
@@ -84,7 +84,7 @@ def sample(
 ) -> UInt8[np.ndarray, "n t h w 3"]:
   """A clip for each caption; of an image network, a picture that is shown twice."""
   data = generator.experiment.data
-  shape = (data.resolution, data.resolution, 3)
+  shape = (*data.size, 3)
   if generator.experiment.is_video:
     shape = (data.num_frames, *shape)
   parts = []

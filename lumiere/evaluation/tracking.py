@@ -20,7 +20,7 @@ from jaxtyping import Complex, Float, UInt8
 
 from lumiere.data.moving_shapes.scene import BACKGROUNDS, COLOURS, NUM_SIDES, SHAPES
 
-# The least share of the frame that counts as a thing.
+# The least area that counts as a thing, in squares of the shorter side.
 LEAST_AREA = 0.01
 
 
@@ -31,8 +31,8 @@ class Track(NamedTuple):
     background: nearest of BACKGROUNDS.
     colour: nearest of COLOURS; None if there is no thing.
     shape: nearest of SHAPES; None if there is no thing.
-    centre: its centroid in each frame, in frames; nan where it is not seen.
-    size: its extent in each frame, in frames, as `scene.Thing.size`.
+    centre: x and y of its centroid in each frame, in shorter sides of the frame; nan where it is not seen.
+    size: its extent in each frame, in shorter sides, as `scene.Thing.size`.
     turn: unit number whose argument is its angle times its number of sides; 0 for circles.
   """
 
@@ -102,8 +102,8 @@ def foreground_colour(
 def frame_moments(
   alpha: Float[np.ndarray, "h w"],
 ) -> tuple[Float[np.ndarray, "2"], float, dict[int, complex]]:
-  """Centroid, area (both in frames) and m_3, m_4 of equation (2); the area is 0 if nothing is there."""
-  side = alpha.shape[0]
+  """Centroid, area (by the shorter side and its square) and m_3, m_4 of equation (2); the area is 0 if nothing is there."""
+  side = min(alpha.shape)
   y, x = (np.indices(alpha.shape) + 0.5) / side
   # A first place and extent from the pixels that are mostly covered, then all that is near: pixels far away add noise only.
   # What is cut off is smooth in alpha, hence not the edge pixels of the shape.
@@ -145,7 +145,7 @@ def _measured(shape: str) -> Complex[np.ndarray, "3"]:
   from lumiere.data.moving_shapes.render import coverage
 
   size, side = 0.5, 256
-  inside, pixels = coverage(shape, np.array([0.5, 0.5]), size, 0.0, side, 1)
+  inside, pixels = coverage(shape, np.array([0.5, 0.5]), size, 0.0, (side, side), 1)
   alpha = np.zeros((side, side), np.float32)
   alpha[pixels] = inside
   _, area, moments = frame_moments(alpha)

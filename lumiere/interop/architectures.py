@@ -6,6 +6,7 @@ from typing import Any
 
 from lumiere.interop import kinds
 from lumiere.sections import DiffusionConfig, SamplingConfig
+from lumiere.sizes import Size
 from lumiere.text.glide import GlideTextConfig
 from stunet.blocks import ACTIVATIONS
 from stunet.image_unet import ImageUNetConfig
@@ -295,7 +296,7 @@ def from_if(params: Mapping[str, Any]) -> ImageUNetConfig:
   )
 
 
-def to_diffusers_unet(config: ImageUNetConfig, resolution: int) -> dict[str, Any]:
+def to_diffusers_unet(config: ImageUNetConfig, size: Size) -> dict[str, Any]:
   """The `config.json` with which diffusers builds the same network.
 
   Raises:
@@ -313,7 +314,7 @@ def to_diffusers_unet(config: ImageUNetConfig, resolution: int) -> dict[str, Any
   kind = lambda table, flag: next(name for name, value in table.items() if value == flag)
   return {
     "_class_name": "UNet2DConditionModel",
-    "sample_size": resolution,
+    "sample_size": size[0] if size[0] == size[1] else list(size),
     "in_channels": config.in_channels,
     "out_channels": config.out_channels,
     "block_out_channels": list(config.channels),

@@ -122,6 +122,8 @@ def _convert_unet(
   with files.about(path):
     diffusion, sampling = architectures.from_diffusers_scheduler(process)
   resolution = config.get("sample_size") or 64
+  if isinstance(resolution, list):
+    resolution = tuple(resolution)
   with files.about(folder / "config.json"):
     if text_proj is not None:
       sampling = architectures.KARLO_SAMPLING | sampling
@@ -283,7 +285,7 @@ def describe(
   model: ImageUNetConfig,
   diffusion: DiffusionConfig,
   sampling: Mapping[str, Any],
-  resolution: int,
+  resolution: int | tuple[int, ...],
   super_resolution: SuperResolutionConfig | None,
   max_length: int,
 ) -> Experiment:
@@ -304,7 +306,10 @@ def describe(
 
 
 def describe_if(
-  model: ImageUNetConfig, diffusion: DiffusionConfig, sampling: Mapping[str, Any], resolution: int
+  model: ImageUNetConfig,
+  diffusion: DiffusionConfig,
+  sampling: Mapping[str, Any],
+  resolution: int | tuple[int, ...],
 ) -> Experiment:
   """`describe` for DeepFloyd IF, whose pipeline upsamples with corners aligned, by four."""
   stage = "ssr_image" if model.in_channels == 6 else "t2i"
@@ -328,7 +333,7 @@ def export(workdir: pathlib.Path, out: pathlib.Path):
 
   trained = checkpoints.load_trained(workdir, STAGES)
   experiment = trained.experiment
-  config = architectures.to_diffusers_unet(experiment.model, experiment.data.resolution)
+  config = architectures.to_diffusers_unet(experiment.model, experiment.data.size)
   scheduler = architectures.to_diffusers_scheduler(experiment.diffusion, experiment.sampling)
   modules = names.diffusers(experiment.model)
   tree = (trained.frozen if experiment.is_video else trained.params)["network"]

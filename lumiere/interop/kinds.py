@@ -63,7 +63,7 @@ DIFFUSERS_UNET = {
   "addition_embed_type_num_heads": SIZE,
   "time_embedding_dim": SIZE,
   "norm_num_groups": SIZE,
-  "sample_size": SIZE,
+  "sample_size": _or(SIZE, _list_of(SIZE)),
 }
 KARLO_TEXT = {
   "clip_embeddings_dim": SIZE,

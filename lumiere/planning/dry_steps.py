@@ -92,9 +92,8 @@ def sample_step(
   generator = Generator(experiment, 0, rebuild, params, frozen)
 
   def arguments(count: int):
-    side = experiment.data.resolution
     lead = (count, num_frames) if experiment.is_video else (count,)
-    clips = jax.ShapeDtypeStruct((*lead, side, side, 3), jnp.float32)
+    clips = jax.ShapeDtypeStruct((*lead, *experiment.data.size, 3), jnp.float32)
     batch = {
       name: jax.ShapeDtypeStruct((count, *x.shape[1:]), x.dtype)
       for name, x in stage.batch_shapes().items()

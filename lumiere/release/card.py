@@ -5,6 +5,7 @@ from typing import Any
 
 from lumiere import release_folder, weights
 from lumiere.experiment import Experiment
+from lumiere.sizes import as_text
 from lumiere.trained import Trained
 
 KINDS = {
@@ -53,7 +54,7 @@ def facts(trained: Trained, described: Mapping[str, Any]) -> list[str]:
   data, train, sampling = experiment.data, experiment.train, experiment.sampling
   frames = f"{data.num_frames} frames at {data.fps:g} fps, " if experiment.is_video else ""
   own, frozen = (weights.count(tree) / 1e6 for tree in (trained.params, trained.frozen))
-  lines = [f"Makes {frames}{data.resolution}x{data.resolution} pixels."]
+  lines = [f"Makes {frames}{as_text(data.size)} pixels."]
   if experiment.masks:
     lines[0] += " Takes known pixels: animating pictures, inpainting and the like."
   lines.append(

@@ -14,18 +14,23 @@ import numpy as np
 from etils import epath
 from jaxtyping import ArrayLike, Bool, Float, Key, UInt8
 
-from lumiere import averages, checkpoints, pretrained, pretrained_text, release_folder
+from lumiere import averages, checkpoints, pretrained, release_folder
 from lumiere import mesh as meshes
 from lumiere.data import frames
-from lumiere.experiment import Experiment
 from lumiere.pretrained_text import TextEncoder
 from lumiere.sampling import given as givens
+from lumiere.sampling.checks import (
+  check_conditional,
+  check_style,
+  check_text_encoder,
+  multiple_of,
+)
 from lumiere.sampling.generator import Generator, Progress, Start
-from lumiere.sampling.given import Given
+from lumiere.sampling.given import Fit, Fitting, Given
 from lumiere.sampling.prompts import Prompt, check_prompts
 from lumiere.sampling.windows import condition, in_windows
 from lumiere.sections import SamplingConfig
-from lumiere.trained import Record
+from lumiere.sizes import Size, as_text, check_multiple, divided, size_of
 
 Image = UInt8[np.ndarray, "_h _w 3"]
 Video = UInt8[np.ndarray, "_t _h _w 3"]
@@ -54,15 +59,18 @@ class Cascade:
   """A base model and, unless it is None, a super-resolution model.
 
   All methods that generate videos return uint8 [b t h w 3], one video per prompt. Images, videos and masks that are given may
-  have any size: their middle square is resized.
+  have any size: of "crop", the default of `fit`, the middle of the videos' shape is resized; with "pad" all of what is given is
+  resized, and what lies beside it in the frame is generated.
 
   Attributes:
     base: text -> video.
     ssr: video -> video of a higher resolution.
+    size: height and width of the videos, in pixels; None for those of training. See `of_size`.
   """
 
   base: Generator
   ssr: Generator | None = None
+  size: Size | None = None
 
   @classmethod
   def restore(
@@ -113,10 +121,10 @@ class Cascade:
       above = record.experiment
       if text_encoder is not None:
         check_text_encoder(ssr, record, text_encoder)
-      low, high = experiment.data.resolution, above.data.resolution
-      if low != (start := high // above.super_resolution.factor):
+      low, high = experiment.data.size, above.data.size
+      if low != (start := divided(high, above.super_resolution.factor)):
         raise ValueError(
-          f"{base} makes {low}x{low} videos, but {ssr} was trained from {start}x{start} to {high}x{high}"
+          f"{base} makes {as_text(low)} videos, but {ssr} was trained from {as_text(start)} to {as_text(high)}"
         )
     first = load_generator(base, "stunet", base_step, mesh, ema)
     if text_encoder is not None:
@@ -140,9 +148,33 @@ class Cascade:
     return self.base.experiment.data.num_frames
 
   @property
-  def resolution(self) -> int:
+  def resolution(self) -> Size:
     """Height and width of the videos, in pixels."""
-    return (self.ssr or self.base).experiment.data.resolution
+    return self.size or (self.ssr or self.base).experiment.data.size
+
+  @property
+  def base_resolution(self) -> Size:
+    """The same of the base's videos."""
+    factor = self.ssr.experiment.super_resolution.factor if self.ssr else 1
+    return divided(self.resolution, factor)
+
+  def of_size(self, size: int | Sequence[int]) -> "Cascade":
+    """The cascade that makes videos of another size: a side, or (height, width), in pixels.
+
+    How well a model does at one that it was not trained on is another question.
+
+    Raises:
+      ValueError: if the networks' levels do not divide that size; names the nearest ones.
+    """
+    size = size_of(size)
+    check_multiple(
+      "size", size, multiple_of(self.base.experiment, self.ssr and self.ssr.experiment)
+    )
+    return dataclasses.replace(self, size=size)
+
+  def without_ssr(self) -> "Cascade":
+    """The base alone, at its resolution."""
+    return dataclasses.replace(self, ssr=None, size=self.base_resolution)
 
   def generate(
     self, prompts: Sequence[Prompt], *, num_frames: int | None = None, **options: Unpack[Options]
@@ -168,6 +200,7 @@ class Cascade:
     at: Sequence[int] = (0,),
     moving: Bool[np.ndarray, "_h _w"] | None = None,
     soft_edge: int = 0,
+    fit: Fit = "crop",
     num_frames: int | None = None,
     **options: Unpack[Options],
   ) -> UInt8[np.ndarray, "b t h w 3"]:
@@ -179,6 +212,7 @@ class Cascade:
       at: the frame number of each image; -1 is the last frame.
       moving: for one image at frame 0: True where it may move. All other pixels stay the same in every frame (a cinemagraph).
       soft_edge: pixels over which the fixed part blends into the moving one.
+      fit: how images get the shape of the videos, "crop" or "pad".
       num_frames: frames of a video; by default the base's training length.
       **options: see `Options`.
 
@@ -186,7 +220,7 @@ class Cascade:
       ValueError: if the base is not conditional, a frame is outside the clip, or mask and image differ in size.
     """
     count = self.num_frames if num_frames is None else num_frames
-    given = givens.pictures(images, at, count, self.resolution, moving, soft_edge)
+    given = givens.pictures(images, at, count, self.resolution, moving, soft_edge, fit)
     return self.complete(prompts, [given] * len(prompts), **options)
 
   def fill(
@@ -196,6 +230,7 @@ class Cascade:
     new: Bool[np.ndarray, "_t _h _w"],
     *,
     soft_edge: int = 0,
+    fit: Fit = "crop",
     **options: Unpack[Options],
   ) -> UInt8[np.ndarray, "b t h w 3"]:
     """Inpainting and outpainting: pixels that are not `new` are kept exactly. Needs a conditional base.
@@ -205,12 +240,13 @@ class Cascade:
       video: the clip, the same for every prompt. A clip longer than the base's training length is generated in windows.
       new: True where pixels are generated; one mask for all frames, or one per frame.
       soft_edge: pixels over which kept pixels blend into generated ones.
+      fit: how the video gets the shape of the videos that are made, "crop" or "pad".
       **options: see `Options`.
 
     Raises:
       ValueError: if the base is not conditional, or mask and video differ in size or length.
     """
-    given = givens.with_hole(video, new, self.resolution, soft_edge)
+    given = givens.with_hole(video, new, self.resolution, soft_edge, fit)
     return self.complete(prompts, [given] * len(prompts), **options)
 
   def edit(
@@ -219,6 +255,7 @@ class Cascade:
     video: Video,
     *,
     strength: float | int = 0.7,
+    fit: Fit = "crop",
     **options: Unpack[Options],
   ) -> UInt8[np.ndarray, "b t h w 3"]:
     """Video-to-video (SDEdit): keeps layout and motion of the video, the less the higher `strength`, with a new prompt.
@@ -227,12 +264,13 @@ class Cascade:
       prompts: captions.
       video: the clip, the same for every prompt. A clip longer than the base's training length is generated in windows.
       strength: share of the sampling steps that are run, in [0, 1].
+      fit: how the video gets the shape of the videos that are made: "crop", or "pad", which lets its edge go on beside it.
       **options: see `Options`.
 
     Raises:
       ValueError: if `strength` is out of range.
     """
-    low = givens.fit_video(video, self.base.experiment.data.resolution)
+    low = Fitting(video.shape[1:3], self.base_resolution, fit).video(video)
     clips = np.repeat(frames.to_float(low)[None], len(prompts), axis=0)
     return self._make(
       prompts, len(video), start=Start(clips, float(strength)), long=True, **options
@@ -244,6 +282,7 @@ class Cascade:
     num_frames: int,
     *,
     video: Video | None = None,
+    fit: Fit = "crop",
     **options: Unpack[Options],
   ) -> UInt8[np.ndarray, "b t h w 3"]:
     """Clips of any length: the base also works in overlapping windows, which are reconciled at every step.
@@ -252,6 +291,7 @@ class Cascade:
       prompts: captions, which may change along time.
       num_frames: frames of a video. Memory grows only with the frames themselves.
       video: a clip to continue; its frames come first, exactly. Needs a conditional base.
+      fit: how that clip gets the shape of the videos, "crop" or "pad".
       **options: see `Options`; the length of windows is `sampling.window`, by default the base's training length.
 
     Raises:
@@ -259,7 +299,7 @@ class Cascade:
     """
     if video is None:
       return self._make(prompts, num_frames, long=True, **options)
-    given = givens.beginning(video, num_frames, self.resolution)
+    given = givens.beginning(video, num_frames, self.resolution, fit)
     return self.complete(prompts, [given] * len(prompts), **options)
 
   def complete(
@@ -322,7 +362,7 @@ class Cascade:
     """
     check_prompts(prompts, num_frames)
     sampling = in_windows(self.base.experiment, sampling, prompts, num_frames, long=long)
-    low = self.base.experiment.data.resolution
+    low = self.base_resolution
     base_keys, ssr_keys = jax.vmap(jax.random.split, out_axes=1)(
       example_keys(seed, first_index, len(prompts))
     )
@@ -330,7 +370,7 @@ class Cascade:
     part = [each.reduced(low) for each in given]
     videos = self.base.sample(
       conditioning,
-      (num_frames, low, low, 3),
+      (num_frames, *low, 3),
       base_keys,
       sampling,
       progress,
@@ -382,37 +422,6 @@ class Cascade:
       known=givens.as_known(given),
       per_window=per_window,
     )
-
-
-def check_conditional(experiment: Experiment):
-  """Raises ValueError unless a base takes known pixels."""
-  if not experiment.masks:
-    raise ValueError(
-      "this base takes no known pixels: fine-tune it with config.masks (configs/stunet_masked_tiny.py)"
-    )
-
-
-def check_text_encoder(workdir: epath.PathLike, record: Record, text_encoder: epath.PathLike):
-  """Raises ValueError if a run was trained on caption states of another text encoder."""
-  trained, given = record.provenance.get("text_encoder"), pretrained_text.checksum_of(text_encoder)
-  if trained and trained["checksum"] != given:
-    raise ValueError(
-      f"text_encoder={text_encoder} is not the one that {workdir} was trained with: its checksum is {given}, that of the "
-      f"training's is {trained['checksum']}"
-    )
-
-
-def check_style(experiment: Experiment, style: epath.PathLike):
-  """Raises CheckpointError unless a workdir is that of a "t2i" run, ValueError unless its network is that of the base."""
-  trained, _ = checkpoints.load_experiment(style, stages=("t2i",))
-  for field in ("model", "text", "diffusion"):
-    ours, theirs = getattr(experiment, field), getattr(trained, field)
-    if field == "diffusion":  # how the loss was weighted does not matter to a network
-      ours, theirs = ((d.schedule, d.prediction) for d in (ours, theirs))
-    if ours != theirs:
-      raise ValueError(
-        f"style={style}: its {field} is not that of the base: {theirs} there, {ours} here"
-      )
 
 
 def load_generator(

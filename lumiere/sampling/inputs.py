@@ -12,114 +12,104 @@ from jaxtyping import UInt8
 from lumiere.data import frames
 from lumiere.sampling import given as givens
 from lumiere.sampling.given import Fitting, Given
+from lumiere.sizes import Size
 
 
 def read_images(paths: Sequence[str]) -> list[UInt8[np.ndarray, "_h _w 3"]]:
-  """Image files; prints their sizes.
+  """Image files.
 
   Raises:
     ValueError: if there is none, or one is not an image.
   """
   if not paths:
     raise ValueError("--image is missing: give the image to animate")
-  images = [frames.read_image(path) for path in paths]
-  for path, image in zip(paths, images, strict=True):
-    print(f"{path}: {image.shape[1]}x{image.shape[0]} pixels; its middle square is resized")
-  return images
+  return [frames.read_image(path) for path in paths]
+
+
+def size_of_video(path: str | None) -> Size:
+  """Height and width of a video file's pictures; raises ValueError if no file is given or it cannot be read."""
+  if path is None:
+    raise ValueError("--video is missing: give a video file")
+  return frames.first_frame(path).shape[:2]
 
 
 def read_video(
-  path: str | None, fps: float | int, size: int, usable: Callable[[int], int] = lambda count: count
-) -> UInt8[np.ndarray, "t s s 3"]:
-  """A video file at the model's frame rate, its middle square resized; prints what is used of it.
+  path: str, fps: float | int, fitting: Fitting, usable: Callable[[int], int] = lambda count: count
+) -> UInt8[np.ndarray, "t h w 3"]:
+  """A video file at the model's frame rate, fitted; prints what is used of it.
 
   Args:
     path: of the file.
     fps: frames per second.
-    size: side of the model's frames. Frames are fitted as they come: memory does not grow with the file's pixels.
+    fitting: of its frames. They are fitted as they come: memory does not grow with the file's pixels.
     usable: from the number of frames in the file to how many of them are used; by default all.
 
   Raises:
-    ValueError: if no file is given, it cannot be read or is too short.
+    ValueError: if it cannot be read or is too short.
   """
-  return _read(path, fps, _fitting(path, size), usable)
+  video = frames.read_video(path, fps, fitting.frame)
+  used = video[: usable(len(video))]
+  if not len(used):
+    raise ValueError(f"--video={path} is too short: it has {len(video)} frames at {fps:g} fps")
+  print(f"{path}: {len(video)} frames at {fps:g} fps, {len(used)} used; {fitting.describe()}")
+  return used
 
 
 def read_hole(
-  path: str | None,
+  path: str,
   fps: float | int,
-  size: int,
+  fitting: Fitting,
   usable: Callable[[int], int] = lambda count: count,
   *,
   mask: str | None = None,
   box: Sequence[str] | None = None,
-  border: Sequence[str] | None = None,
   soft_edge: int = 0,
 ) -> Given:
-  """A video file of which a part is generated, given in one of three ways; prints what is used of it.
+  """A video file of which a part is generated: a mask, a box or the border; prints what is used of it.
 
   Args:
     path: of the video.
     fps: frames per second.
-    size: side of the model's frames.
+    fitting: of its frames; one with a border generates that, and the video is not cropped then.
     usable: see `read_video`.
     mask: an image or video file of the video's size, white where pixels are generated.
     box: left, top, right and bottom of a rectangle, in the video's pixels.
-    border: left, top, right and bottom widths in pixels that are added around the video. The video is not cropped then:
-      its shorter side gets further pixels, up to a square.
     soft_edge: pixels over which kept pixels blend into generated ones.
 
   Raises:
     ValueError: if not exactly one way is given, it does not fit the video, or nothing is left to generate.
   """
-  if [mask, box, border].count(None) != 2:
+  if [mask, box, fitting.border if any(fitting.border) else None].count(None) != 2:
     raise ValueError(
       "one of --mask, --box and --border is needed: the part of the video to generate"
     )
-  widths = (0, 0, 0, 0) if border is None else four_numbers("border", border)
-  if border is not None and (min(widths) < 0 or not any(widths)):
-    raise ValueError(f"--border={','.join(border)} must be 0 or more pixels, one above 0")
-  fitting = _fitting(path, size, widths)
   new = np.zeros((1, *fitting.source), bool)
   if box is not None:
     left, top, right, bottom = four_numbers("box", box)
     height, width = fitting.source
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-      raise ValueError(f"--box={','.join(box)} must lie within the video's {width}x{height} pixels")
+      raise ValueError(
+        f"--box={','.join(box)} must lie within the video, which is {width} pixels wide and {height} high"
+      )
     new[:, top:bottom, left:right] = True
   if mask is not None:
     known = frames.read_mask(mask, fps, fitting.known)
   else:
     known = np.stack([fitting.known(new[0])])
-  video = _read(path, fps, fitting, usable)
+  video = read_video(path, fps, fitting, usable)
   given = givens.hole(video, known if len(known) == 1 else known[: len(video)], soft_edge)
   givens.check_something_is_new([given])
   return given
 
 
-def _fitting(path: str | None, size: int, border: Sequence[int] = (0, 0, 0, 0)) -> Fitting:
-  if path is None:
-    raise ValueError("--video is missing: give a video file")
-  return Fitting(frames.first_frame(path).shape[:2], size, tuple(border))
-
-
-def _read(
-  path: str, fps: float | int, fitting: Fitting, usable: Callable[[int], int]
-) -> np.ndarray:
-  """The frames that are used of a video, fitted; prints what was done."""
-  video = frames.read_video(path, fps, fitting.frame)
-  used = video[: usable(len(video))]
-  if not len(used):
-    raise ValueError(f"--video={path} is too short: it has {len(video)} frames at {fps:g} fps")
-  (height, width), size, square = fitting.source, fitting.size, fitting.square
-  if any(fitting.border):
-    how = f"widened to {square}x{square} and resized to {size}x{size}"
-  else:
-    how = f"the middle square is resized to {size}x{size}"
-  print(
-    f"{path}: {len(video)} frames at {fps:g} fps, {len(used)} used; {width}x{height} pixels, {how}"
-  )
-  return used
+def read_border(border: Sequence[str] | None) -> tuple[int, int, int, int]:
+  """Left, top, right and bottom widths in pixels; raises ValueError unless all are 0 or more, and one above 0."""
+  if border is None:
+    return (0, 0, 0, 0)
+  widths = four_numbers("border", border)
+  if min(widths) < 0 or not any(widths):
+    raise ValueError(f"--border={','.join(border)} must be 0 or more pixels, one above 0")
+  return tuple(widths)
 
 
 def four_numbers(name: str, values: Sequence[str]) -> list[int]:

@@ -15,18 +15,20 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from lumiere import checkpoints, fields
+from lumiere import checkpoints, fields, sizes
 from lumiere.averages import LONGEST, SHORTEST
 from lumiere.data import frames
 from lumiere.experiment import Experiment
 from lumiere.mesh import make_mesh
 from lumiere.sampling import given as givens
 from lumiere.sampling import inputs, outputs
-from lumiere.sampling.cascade import Cascade, check_conditional, check_style
-from lumiere.sampling.given import Given
+from lumiere.sampling.cascade import Cascade
+from lumiere.sampling.checks import check_conditional, check_style, multiple_of
+from lumiere.sampling.given import Fitting, Given
 from lumiere.sampling.prompts import Prompt, check_prompts, in_one_line
 from lumiere.sampling.windows import in_windows
 from lumiere.sections import MeshConfig, SamplingConfig
+from lumiere.sizes import Size, check_multiple, divided, nearest_shape, of_like_area
 
 # (cascade, prompts, **options) -> videos
 Make = Callable[..., UInt8[np.ndarray, "b t h w 3"]]
@@ -51,6 +53,8 @@ class Request:
   ema: float | None = None
   style: str | None = None
   style_strength: Sequence[float] | None = None
+  size: str | None = None
+  fit: str = "crop"
   num_frames: int | None = None
   fps: float | None = None
   steps: int | None = None
@@ -101,6 +105,8 @@ class Request:
       # A flag without effect is a misunderstanding.
       if getattr(self, flag) not in (None, 0) and not needed:
         raise ValueError(f"--{flag} needs {why}")
+    if self.fit == "bucket" and self.size is not None:
+      raise ValueError(f"--fit=bucket chooses the size: leave out --size={self.size}, or --fit")
 
 
 def fulfil(request: Request, flags: Sequence[str] = ()):
@@ -117,7 +123,8 @@ def fulfil(request: Request, flags: Sequence[str] = ()):
   """
   out, mesh = outputs.writable_folder(request.out), device_mesh(request)
   base, high = experiments(request)
-  make, length = maker(request, base, high)
+  size = output_size(request, base, high)
+  make, length = maker(request, base, high, size)
   sampling, ssr_sampling = sampling_settings(request, base, high)
   # The cascade checks the same, but after its weights are in memory.
   if request.command == "edit" and not round(request.strength * sampling.num_steps):
@@ -137,7 +144,7 @@ def fulfil(request: Request, flags: Sequence[str] = ()):
     ema=request.ema,
     text_encoder=request.text_encoder,
     mesh=mesh,
-  )
+  ).of_size(size)
   strengths = (request.style_strength or [0.75]) if request.style else [None]
   styled = [
     cascade if strength is None else cascade.restyle(request.style, strength)
@@ -152,6 +159,7 @@ def fulfil(request: Request, flags: Sequence[str] = ()):
       for name in ("seed", "batch_size", "format", "text_encoder", "ema")
     },
     "fps": fps,
+    "size": size,
   }
   about = outputs.describe(cascade, sampling, ssr_sampling)
   about["base"]["workdir"] = request.workdir
@@ -217,16 +225,44 @@ def experiments(request: Request) -> tuple[Experiment, Experiment]:
   return base, checkpoints.load_experiment(request.ssr_workdir, request.ssr_step, ("ssr",))[0]
 
 
-def maker(request: Request, base: Experiment, high: Experiment) -> tuple[Make, int]:
+def output_size(request: Request, base: Experiment, high: Experiment) -> Size:
+  """Height and width of the videos: those of --size, of --fit=bucket for what is given, or of the training."""
+  factor = 1 if high is base else high.super_resolution.factor
+  multiple = multiple_of(base, None if high is base else high)
+  if request.fit == "bucket":
+    buckets = [(factor * h, factor * w) for h, w in base.data.buckets]
+    left, top, right, bottom = inputs.read_border(request.border)
+    height, width = source_size(request)
+    shown = height + top + bottom, width + left + right
+    return nearest_shape(shown, buckets or of_like_area(high.data.size, multiple))
+  if request.size is None:
+    return high.data.size
+  size = sizes.read(request.size, "--size")
+  check_multiple("--size", size, multiple)
+  return size
+
+
+def source_size(request: Request) -> Size:
+  """Height and width of the first image, or of the video, that is given."""
+  if request.command == "animate":
+    return inputs.read_images(request.image)[0].shape[:2]
+  if request.command == "generate" or (request.command == "extend" and request.video is None):
+    raise ValueError("--fit=bucket needs an image or a video, whose shape the videos get")
+  return inputs.size_of_video(request.video)
+
+
+def maker(request: Request, base: Experiment, high: Experiment, size: Size) -> tuple[Make, int]:
   """(a function that generates the videos of a command, their length). Reads and checks the request's files."""
-  size = high.data.resolution
   count = request.num_frames or base.data.num_frames
   if request.command == "generate":
     return functools.partial(Cascade.generate, num_frames=count), count
   if request.command == "edit":
     # Its frames are noised by the base; the last resolution sees none of them.
-    low = base.data.resolution
-    video = inputs.read_video(request.video, base.data.fps, low, functools.partial(usable, base))
+    low = divided(size, 1 if high is base else high.super_resolution.factor)
+    fitting = fitting_of(request, low)
+    video = inputs.read_video(
+      request.video, base.data.fps, fitting, functools.partial(usable, base)
+    )
     return functools.partial(Cascade.edit, video=video, strength=request.strength), len(video)
   if request.command == "extend":
     if request.num_frames is None:
@@ -242,26 +278,36 @@ def maker(request: Request, base: Experiment, high: Experiment) -> tuple[Make, i
   return complete, len(given.video)
 
 
-def read_given(request: Request, base: Experiment, size: int, count: int) -> Given:
+def fitting_of(request: Request, size: Size) -> Fitting:
+  """How the frames of --video become those of the videos; with a bucket, little is left to crop."""
+  fit, border = "pad" if request.fit == "pad" else "crop", inputs.read_border(request.border)
+  return Fitting(inputs.size_of_video(request.video), size, fit, border)
+
+
+def read_given(request: Request, base: Experiment, size: Size, count: int) -> Given:
   """The known part of the clips of "animate", "fill", and "extend" with a video."""
   fps = base.data.fps
   if request.command == "extend":
-    return givens.beginning(inputs.read_video(request.video, fps, size), count, size)
+    fitting = fitting_of(request, size)
+    video = inputs.read_video(request.video, fps, fitting)
+    return givens.continued(video, fitting.known(), count)
   if request.command == "fill":
     return inputs.read_hole(
       request.video,
       fps,
-      size,
+      fitting_of(request, size),
       functools.partial(usable, base),
       mask=request.mask,
       box=request.box,
-      border=request.border,
       soft_edge=request.soft_edge,
     )
+  fit = "pad" if request.fit == "pad" else "crop"
   images = inputs.read_images(request.image)
+  for path, image in zip(request.image, images, strict=True):
+    print(f"{path}: {Fitting(image.shape[:2], size, fit).describe()}")
   at = request.at or (0, -1)[: len(images)]
   moving = None if request.mask is None else frames.read_mask(request.mask, fps)[0]
-  given = givens.pictures(images, at, count, size, moving, request.soft_edge)
+  given = givens.pictures(images, at, count, size, moving, request.soft_edge, fit)
   givens.check_something_is_new([given])
   return given
 

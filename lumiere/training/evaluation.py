@@ -38,7 +38,7 @@ class Evaluator:
     self._protocol = Protocol(num_frames=data.num_frames, crop=False)
     path = config.i3d or packaged.cache_folder() / i3d_weights.NAME
     self._backbone = i3d_weights.load_backbone(path)
-    shape = (1, data.num_frames, data.resolution, data.resolution, 3)
+    shape = (1, data.num_frames, *data.size, 3)
     compute = lambda clips: self._backbone.compute(clips, self._protocol.resize)
     try:
       jax.eval_shape(compute, jax.ShapeDtypeStruct(shape, np.float32))

@@ -40,7 +40,7 @@ def model_flops(experiment: Experiment, batch) -> float:
     experiment: what is trained.
     batch: leaves [b ...] with a shape and a dtype.
   """
-  loss, arguments = one_loss(experiment)
+  loss, arguments = one_loss(experiment, batch)
   with sharing_a_clip(1):
     traced = jax.make_jaxpr(loss)(*arguments).jaxpr
   params, *others = map(jax.tree.leaves, arguments)
@@ -51,24 +51,21 @@ def model_flops(experiment: Experiment, batch) -> float:
 
 def trace_gradient(experiment: Experiment, frames: int = 1):
   """The jaxpr that gives one example's gradient, with its rematerialisation, on `frames` devices that share a clip."""
-  loss, arguments = one_loss(experiment)
+  loss, arguments = one_loss(experiment, Stage(experiment).batch_shapes())
   with sharing_a_clip(frames):
     return jax.make_jaxpr(jax.grad(loss))(*arguments).jaxpr
 
 
-def one_loss(experiment: Experiment):
+def one_loss(experiment: Experiment, batch):
   """(one example's loss as a function of its trained weights and other arguments, their shapes)."""
   stage = Stage(experiment)
   rebuild, params, frozen = abstract_model(experiment)
-  batch = {
-    name: jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
-    for name, x in stage.batch_shapes().items()
-  }
+  one = {name: jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype) for name, x in batch.items()}
 
   def loss(params, frozen, batch, key):
     return jnp.mean(stage.losses(rebuild(params, frozen), batch, key)[0])
 
-  return loss, (params, frozen, batch, jax.random.key(0))
+  return loss, (params, frozen, one, jax.random.key(0))
 
 
 def sharing_a_clip(frames: int):

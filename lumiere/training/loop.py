@@ -7,8 +7,9 @@ the next batch is drawn, so that the loader's place in it matches the step.
 """
 
 import collections
+import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import numpy as np
@@ -22,6 +23,7 @@ from lumiere import mesh as meshes
 from lumiere.data import loader, sources
 from lumiere.experiment import Experiment
 from lumiere.sampling.generator import Generator
+from lumiere.sizes import Size
 from lumiere.state import TrainState
 from lumiere.training import flops, metrics, provenance, resume, samples, start
 from lumiere.training.evaluation import Evaluator
@@ -72,8 +74,11 @@ def _train_in(experiment: Experiment, workdir: epath.Path, show: Show):
   warm_start = start.load_warm_start(stage, mesh) if record is None else None
   with checkpoints.Checkpoints(workdir, experiment.train.max_checkpoints) as manager:
     # Counting builds the network: one that cannot be is refused before data is made.
-    step_flops = flops.model_flops(experiment, stage.batch_shapes())
-    batches = iter(make_loader(experiment, "train", num_epochs=None))
+    step_flops = {
+      size: flops.model_flops(experiment, stage.batch_shapes(size))
+      for size in experiment.data.training_sizes
+    }
+    batches = iter(make_loader(experiment, "train"))
     if experiment.train.eval_every or experiment.train.sample_every:
       # That it is missing is said now, not hours later.
       sources.make_source(experiment.data, "validation")
@@ -97,7 +102,7 @@ def _steps(
   batches: Iterator,
   mesh,
   made_from: provenance.Provenance,
-  step_flops: float,
+  step_flops: Mapping[Size, float],
   show: Show,
   evaluator: Evaluator | None,
 ):
@@ -120,17 +125,33 @@ def _steps(
       )
     )
 
-  collected, losses, throughput = None, Losses(workdir), None
+  collected, losses = None, Losses(workdir)
+  throughput, compiled = Throughput(frames_per_step(experiment), step_flops), set()
   with (
     metric_writers.ensure_flushes(writer),
     StopSignal() as stop,
     progress_bar(first, last) as bar,
   ):
     for step in range(first + 1, last + 1):
-      batch = throughput.next(batches) if throughput else next(batches)
-      with jax.profiler.StepTraceAnnotation("train", step_num=step):
+      with throughput.loading():
+        batch = next(batches)
+      size = batch["video" if experiment.is_video else "image"].shape[-3:-1]
+      compiles = size not in compiled
+      if compiles:
+        losses.check_all()
+      with (
+        throughput.outside() if compiles else contextlib.nullcontext(),
+        jax.profiler.StepTraceAnnotation("train", step_num=step),
+      ):
         state, step_metrics = train_step(state, frozen, meshes.shard_batch(batch, mesh))
-      losses.follow(step, step_metrics, batch)
+        losses.follow(step, step_metrics, batch)
+        if compiles:  # the first step of a size is not counted
+          losses.check_all()
+          compiled.add(size)
+      if step == first + 1:
+        throughput.reset()
+      elif not compiles:
+        throughput.count(size)
       collected = step_metrics if collected is None else collected.merge(step_metrics)
       for hook in hooks:
         hook(step)
@@ -142,16 +163,12 @@ def _steps(
         losses.check_all()
         values = metrics.scalars(collected, "train")
         values["train/grad_norm"] = float(collected.grad_norm.compute())
-        if throughput:
-          values |= throughput.scalars()
+        values |= throughput.scalars()
         writer.write_scalars(step, values)
         bar.set_postfix(loss=f"{values['train/loss']:.4f}")
         if bar.disable:  # no terminal
           say(f"step {step} of {last}: loss {values['train/loss']:.4f}")
         collected = None
-      if throughput is None:  # the first step is not counted: it compiles
-        losses.check_all()
-        throughput = Throughput(frames_per_step(experiment), step_flops)
       # What sends a signal does not wait long: nothing comes between it and the checkpoint.
       if is_due(config.eval_every, step, last) and not stops:
         with report.timed("eval"), throughput.outside():
@@ -193,7 +210,7 @@ def is_due(every: int, step: int, last: int) -> bool:
   return bool(every) and (step == last or step % every == 0)
 
 
-def make_loader(experiment: Experiment, split: str, num_epochs: int | None):
+def make_loader(experiment: Experiment, split: str) -> loader.Loader:
   """Batches of a split, as the networks of this experiment take them."""
   source = sources.make_source(experiment.data, split)
   return loader.make_loader(
@@ -201,7 +218,7 @@ def make_loader(experiment: Experiment, split: str, num_epochs: int | None):
     batch_size=experiment.train.batch_size,
     seed=experiment.seed,
     shuffle=split == "train",
-    num_epochs=num_epochs,
+    groups=sources.groups_of(source),
     num_workers=experiment.data.num_workers,
     transforms=sources.transforms(experiment),
   )
@@ -215,7 +232,7 @@ def frames_per_step(experiment: Experiment) -> int:
 def evaluate(experiment: Experiment, eval_step, params, frozen, mesh) -> dict[str, float]:
   """Loss of the averaged weights on the same held-out batches with the same noise, every time."""
   collected = None
-  batches = make_loader(experiment, "validation", num_epochs=None)
+  batches = make_loader(experiment, "validation")
   for index, batch in zip(range(experiment.train.eval_batches), batches, strict=False):
     result = eval_step(params, frozen, meshes.shard_batch(batch, mesh), np.int32(index))
     collected = result if collected is None else collected.merge(result)

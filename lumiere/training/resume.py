@@ -48,6 +48,8 @@ CHANGES = {
   "data": _FREE,
   "data.num_frames": _CLIPS,
   "data.resolution": _CLIPS,
+  "data.buckets": _CLIPS,
+  "data.max_cut": _CLIPS,
   "data.fps": _CLIPS,
   "train.num_steps": _RATE,
   "train.batch_size": (WARNED, "a step is of another number of examples"),

@@ -66,11 +66,13 @@ def held_out(stage: Stage, count: int) -> dict[str, np.ndarray]:
 
 def held_out_batches(experiment: Experiment, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
   """The validation split in its own order, again and again; the same in every process."""
+  source = sources.make_source(experiment.data, "validation")
   batches = loader.make_loader(
-    sources.make_source(experiment.data, "validation"),
+    source,
     batch_size=batch_size,
     seed=experiment.seed,
     shuffle=False,
+    groups=sources.groups_of(source),
     transforms=sources.transforms(experiment),
     process_index=0,
     process_count=1,

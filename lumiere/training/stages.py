@@ -9,6 +9,7 @@ They differ in two ways only: image or video, base or super-resolution. The loop
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import jax
@@ -18,6 +19,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from lumiere import masks, weights
 from lumiere.experiment import PARENTS, Experiment
 from lumiere.model import Model, build_model, drop_text
+from lumiere.sizes import Size
 from ssr.augmentation import augment, degrade, upsample
 
 
@@ -36,11 +38,11 @@ class Stage:
     """The freshly initialised model."""
     return build_model(self.experiment, weights.Seeds(self.experiment.seed))
 
-  def batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and dtypes of a batch, over all processes."""
+  def batch_shapes(self, size: Size | None = None) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of a batch, over all processes; of frames of a size, by default the largest that is trained on."""
     experiment = self.experiment
     data, text, b = experiment.data, experiment.text, experiment.train.batch_size
-    frame = (data.resolution, data.resolution, 3)
+    frame = (*(max(data.training_sizes, key=math.prod) if size is None else size), 3)
     clip = (
       ("video", (b, data.num_frames, *frame)) if experiment.is_video else ("image", (b, *frame))
     )

@@ -149,16 +149,18 @@ def kept_in(frozen: weights.Weights, dtype: str) -> weights.Weights:
 
 def announce(run: Run, workdir: epath.Path, made_from: provenance.Provenance):
   """Says what is trained, from what, and on what; the tables of all weights go to the log alone."""
-  step, last = int(run.state.step), run.stage.experiment.train.num_steps
+  experiment = run.stage.experiment
+  step, last = int(run.state.step), experiment.train.num_steps
   where = f"goes on from step {step} of {last}" if step else f"begins, {last} steps"
   if step >= last:
     where = f"at step {step} of {last}, nothing is left to train"
-  say(f"{workdir}: stage {run.stage.experiment.stage}, {where}")
+  say(f"{workdir}: stage {experiment.stage}, {where}")
   if made_from["inherited"]:
     say(f"started from {provenance.describe_inherited(made_from['inherited'])}")
   say(f"data: {provenance.describe_data(made_from['data'])}")
-  if cut := sources.cut_captions(run.stage.experiment):
-    logging.warning("%s", cut)
+  for warning in (sources.left_out(experiment.data), sources.cut_captions(experiment)):
+    if warning:
+      logging.warning("%s", warning)
   if made_from["text_encoder"]:
     say("caption states of the text encoder {checksum}".format(**made_from["text_encoder"]))
   trained, frozen = (weights.count(tree) / 1e6 for tree in (run.state.params, run.frozen))

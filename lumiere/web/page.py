@@ -19,10 +19,12 @@ from typing import Any, TypeVar
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr  # noqa: E402
+import numpy as np  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
 from lumiere.data import frames  # noqa: E402
 from lumiere.sampling.generator import SamplingError  # noqa: E402
+from lumiere.sizes import as_text  # noqa: E402
 from lumiere.web import look, messages  # noqa: E402
 from lumiere.web import studio as studios  # noqa: E402
 from lumiere.web.hosts import OwnHostsOnly  # noqa: E402
@@ -44,7 +46,8 @@ Result = TypeVar("Result")
 def build(studio: Studio, folder: str) -> gr.Blocks:
   """Builds the page for a studio; videos are written to `folder`."""
   cascade, animates = studio.cascade, studio.animates
-  side, trained = cascade.resolution, cascade.num_frames
+  size, trained = cascade.resolution, cascade.num_frames
+  canvas_size = frames.enlarge(np.zeros((*size, 3), np.uint8), studios.CANVAS).shape[1::-1]
   experiment = cascade.base.experiment
   factor = experiment.temporal.total_factor
 
@@ -102,7 +105,7 @@ def build(studio: Studio, folder: str) -> gr.Blocks:
       else "This model generates from text only."
     )
     gr.Markdown(
-      f"# {TITLE}\nDescribe the video. {pictures} Videos have {side}x{side} pixels and are generated one at a time."
+      f"# {TITLE}\nDescribe the video. {pictures} Videos have {as_text(size)} pixels and are generated one at a time."
     )
     with gr.Row(elem_id="columns"):
       with gr.Column(elem_id="request"):
@@ -139,7 +142,7 @@ def build(studio: Studio, folder: str) -> gr.Blocks:
             buttons=[],
             brush=gr.Brush(default_size=48, colors=[("#ff3b30", 0.6)], color_mode="fixed"),
             eraser=gr.Eraser(default_size=48),
-            canvas_size=(studios.CANVAS, studios.CANVAS),
+            canvas_size=canvas_size,
             height=460,
             elem_id="canvas",
           )

@@ -15,7 +15,8 @@ from jaxtyping import Bool, UInt8
 from lumiere.data import frames
 from lumiere.data.frames import pictures
 from lumiere.sampling.cascade import Cascade
-from lumiere.sampling.given import check_same_size, fit_video
+from lumiere.sampling.given import Fitting, check_same_size
+from lumiere.sizes import as_text
 
 MAX_UPLOAD = 10 * 2**20
 MAX_PIXELS = 16_000_000
@@ -46,7 +47,7 @@ class Job(NamedTuple):
   """
 
   prompt: str
-  picture: UInt8[np.ndarray, "side side 3"] | None = None
+  picture: UInt8[np.ndarray, "h w 3"] | None = None
   layers: Sequence[UInt8[np.ndarray, "_h _w 4"]] = ()
   seed: int = 0
   num_frames: int | None = None
@@ -120,8 +121,8 @@ class Studio:
       return self.cascade
     return self.cascade.restyle(self.style, strength)
 
-  def read_picture(self, path: str) -> UInt8[np.ndarray, "side side 3"]:
-    """An uploaded image as the cascade sees it: the middle square at the cascade's resolution, enlarged for the editor.
+  def read_picture(self, path: str) -> UInt8[np.ndarray, "h w 3"]:
+    """An uploaded image as the cascade sees it: the middle at the cascade's resolution, enlarged for the editor.
 
     Raises:
       ValueError: if the file is too large or not a readable image.
@@ -138,12 +139,13 @@ class Studio:
         width, height = image.size
         if width * height > MAX_PIXELS:
           raise frames.UnreadableError(
-            f"it has {width}x{height} pixels; the limit is {MAX_PIXELS / 1e6:g} million"
+            f"it has {height}x{width} pixels; the limit is {MAX_PIXELS / 1e6:g} million"
           )
         picture = pictures.to_rgb(image, name)
     except frames.UnreadableError as error:
       raise ValueError(f"{name} cannot be read as a picture: {error}") from error
-    return frames.enlarge(fit_video(picture[None], self.cascade.resolution)[0], CANVAS)
+    fitting = Fitting(picture.shape[:2], self.cascade.resolution)
+    return frames.enlarge(fitting.frame(picture), CANVAS)
 
   def make(
     self, job: Job, session: str, show: Callable[[Progress], Any]
@@ -201,8 +203,8 @@ class Studio:
 
   def describe(self, job: Job) -> str:
     """What a job generates, and what it ignores, in one line."""
-    side = self.cascade.resolution
-    about = f"{self.count(job)} frames of {side}x{side} pixels, seed {job.seed}"
+    size = as_text(self.cascade.resolution)
+    about = f"{self.count(job)} frames of {size} pixels, seed {job.seed}"
     if self.style is not None:
       about += f", style {self.style_name} at {job.strength:g}"
     if rest := self.cascade.base.cut_off(job.prompt):

@@ -75,9 +75,9 @@ def test_shown_is_what_is_known_and_the_mask():
 def test_a_reduced_mask_knows_only_what_is_known_throughout():
   mask = np.ones((2, 4, 4), np.float32)
   mask[0, 1, 2] = 0
-  assert masks.reduce(mask, 2).tolist() == [[[1, 0], [1, 1]], [[1, 1], [1, 1]]]
+  assert masks.reduce(mask, (2, 2)).tolist() == [[[1, 0], [1, 1]], [[1, 1], [1, 1]]]
   with pytest.raises(ValueError, match="4x4 pixels cannot be reduced to 3x3"):
-    masks.reduce(mask, 3)
+    masks.reduce(mask, (3, 3))
 
 
 def test_soft_edges_lie_in_what_is_known():

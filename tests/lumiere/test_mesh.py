@@ -33,12 +33,15 @@ DESCENT = optax.sgd(1.0, momentum=0.9)
 
 
 def conditional(num_frames: int, **train) -> Experiment:
-  """A conditional Space-Time U-Net of two levels, of which the coarser has attention. All is computed again."""
+  """A conditional Space-Time U-Net of two levels, of which the coarser has attention, on frames that are no squares. All is
+  computed again.
+  """
   config = micro_config("stunet", "nowhere", **train)
   config.model.update(channels=(8, 16), attention_levels=(1,), remat_levels=(0, 1))
   config.temporal.update(condition_channels=4)
   config.masks = dict(shares=dict(tube=1))
   config.data.num_frames = num_frames
+  config.data = config.data.to_dict() | dict(resolution=(8, 12))
   return Experiment.from_config(config)
 
 
@@ -150,8 +153,8 @@ def test_frames_are_exchanged_as_halos_at_every_level():
   text = one_step(FRAMES, 8).program  # 4 frames at the coarser level: one a device
   halos = collectives(text, "collective-permute")
   # [examples of a device, one frame, height, width, channels]
-  for size in (8, 4):
-    assert any(np.prod(shape) == 4 * size * size * 8 for shape in halos), (size, halos)
+  for size in ((8, 12), (4, 6)):
+    assert any(np.prod(shape) == 4 * np.prod(size) * 8 for shape in halos), (size, halos)
   assert all(np.prod(shape) <= 4 * 8 * 8 * 16 for shape in halos)
   # Not the vectors that masks are drawn from.
   assert not [shape for shape in collectives(text, "all-gather") if len(shape) > 1]
@@ -162,7 +165,7 @@ def test_frames_that_do_not_divide_are_gathered_at_the_coarsest_level_only():
   """2 frames there, of 4 devices: gathered before time is halved for the last time."""
   text = one_step(FRAMES).program
   halos = collectives(text, "collective-permute")
-  assert max(np.prod(shape) for shape in halos) == 4 * 8 * 8 * 8  # one frame of a device's examples
+  assert max(np.prod(shape) for shape in halos) == 4 * 8 * 12 * 8  # one frame of a device's examples
   gathered = [shape for shape in collectives(text, "all-gather") if len(shape) > 1]
   own_examples = 4 * 4 * 4 * 4 * 8  # all their frames, at the coarsest level before time is halved
   assert gathered and all(np.prod(shape) <= own_examples for shape in gathered)
@@ -210,12 +213,12 @@ def test_sampling_on_a_mesh_is_sampling_on_one_device(stage):
     )
     with jax.set_mesh(mesh):
       if stage == "stunet":
-        conditioning, shape = generator.encode(["a circle", "a square"]), (16, 8, 8, 3)
+        conditioning, shape = generator.encode(["a circle", "a square"]), (16, 8, 12, 3)
       else:
-        conditioning, shape = generator.condition_on(low_res, 0.1, keys), (16, 16, 16, 3)
+        conditioning, shape = generator.condition_on(low_res, 0.1, keys), (16, 16, 20, 3)
       return np.asarray(generator.sample(conditioning, shape, keys, sampling))
 
-  low_res = np.random.default_rng(0).uniform(-1, 1, (1, 16, 4, 4, 3)).astype(np.float32)
+  low_res = np.random.default_rng(0).uniform(-1, 1, (1, 16, 4, 5, 3)).astype(np.float32)
   config = MeshConfig(frames=4) if stage == "stunet" else MeshConfig(fsdp=2)
   one = sampled(meshes.make_mesh(devices=jax.devices()[:1]))
   assert np.linalg.norm(sampled(meshes.make_mesh(config)) - one) < 1e-5 * np.linalg.norm(one)

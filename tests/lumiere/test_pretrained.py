@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lumiere import Cascade, checkpoints, pretrained, release_folder
-from lumiere.sampling.cascade import check_style
+from lumiere.sampling.checks import check_style
 
 FOLDERS = {
   pretrained.BASE: "stunet",

@@ -232,7 +232,7 @@ def test_a_network_that_is_ours_opens_there(tmp_path):
     channels=(32, 64), num_res_blocks=(2, 1), attention_levels=(0, 1), text_dim=32, text_norm="group",
     head_dim=8, norm_groups=8, attends_to_padding=True,
   )  # fmt: skip
-  there = architectures.to_diffusers_unet(config, resolution=16)
+  there = architectures.to_diffusers_unet(config, size=(16, 16))
   model = diffusers.UNet2DConditionModel(**{k: v for k, v in there.items() if k[0] != "_"})
   assert architectures.from_diffusers_unet(dict(model.config)) == config
   assert sum(p.numel() for p in model.parameters()) == weights.count(count_of(config))

@@ -18,7 +18,7 @@ import pandas as pd
 from jaxtyping import UInt8
 
 from lumiere.data import frames, tfrecords
-from lumiere.data.curated import CONTENT
+from lumiere.data.curated import CONTENT, SIZES
 from lumiere.data.curation.runners import Runner
 from lumiere.data.frames import encoded
 
@@ -172,16 +172,24 @@ def framed(
   top, left = round(row["top"] * height), round(row["left"] * width)
   bottom, right = height - round(row["bottom"] * height), width - round(row["right"] * width)
   picture = picture[top:bottom, left:right]
-  height, width = picture.shape[:2]
+  return frames.fit(picture, *stored_size(*picture.shape[:2], side))
+
+
+def stored_size(height: int, width: int, side: int) -> tuple[int, int]:
+  """Height and width of stored frames, from those of a picture without its bars; `side` as in `RecordSettings`."""
   scale = min(1.0, side / min(height, width)) if side else 1.0
   even = lambda length: max(round(length * scale / 2), 1) * 2 if scale < 1 else length // 2 * 2
-  return frames.fit(picture, even(height), even(width))
+  return even(height), even(width)
 
 
-def stored_side(kept: pd.DataFrame, side: int) -> int:
-  """The shortest side of all stored frames."""
-  shortest = int(kept["side"].min()) // 2 * 2
-  return min(shortest, side // 2 * 2) if side else shortest
+def write_sizes(path: pathlib.Path, files: dict[str, list[pd.DataFrame]], side: int):
+  """About the height and width of the clips of each split, in their order: give or take a pixel where bars are cut off."""
+  sizes = {}
+  for split, parts in files.items():
+    rows = pd.concat(parts)
+    pairs = zip(rows["height"].tolist(), rows["width"].tolist(), strict=True)
+    sizes[split] = np.array([stored_size(*pair, side) for pair in pairs], np.uint16)
+  np.savez(path, **sizes)
 
 
 def describe(records: pathlib.Path, file_format: str):
@@ -257,7 +265,6 @@ def write(
   asked = {
     "num_frames": num_frames,
     "fps": fps,
-    "side": stored_side(kept, settings.side),
     "clips": hashlib.sha256(kept[columns].to_json().encode()).hexdigest(),
     "settings": dataclasses.asdict(settings),
   }
@@ -265,6 +272,7 @@ def write(
   if not path.exists():
     records.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(asked, indent=2) + "\n")
+    write_sizes(records / SIZES, files, settings.side)
   elif json.loads(path.read_text()) != asked:
     raise ValueError(f"{records} holds other clips, or was written with other settings: remove it")
   paths = {

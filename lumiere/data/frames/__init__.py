@@ -5,9 +5,9 @@ Inside the project videos are float in [-1, 1]; `to_float` and `to_uint8` are th
 
 from lumiere.data.frames.arrays import (
   area_resize,
-  center_crop,
   enlarge,
   fit,
+  middle,
   to_float,
   to_uint8,
 )
@@ -23,7 +23,7 @@ __all__ = [
   "Shown",
   "UnreadableError",
   "area_resize",
-  "center_crop",
+  "middle",
   "check_format",
   "contact_sheet",
   "enlarge",

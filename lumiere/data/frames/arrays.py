@@ -4,7 +4,9 @@ import functools
 
 import einops
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
+
+from lumiere.sizes import kept
 
 
 def to_float(frames: UInt8[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
@@ -17,11 +19,14 @@ def to_uint8(frames: Float[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
   return np.clip(np.rint((np.asarray(frames, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
-def center_crop(frames: np.ndarray, size: int) -> np.ndarray:
-  """The `size` x `size` square in the middle of [t h w c]."""
-  height, width = frames.shape[1:3]
-  top, left = (height - size) // 2, (width - size) // 2
-  return frames[:, top : top + size, left : left + size]
+def middle(
+  frames: Shaped[np.ndarray, "*t h w c"], height: int, width: int
+) -> Shaped[np.ndarray, "*t h2 w2 c"]:
+  """The largest part in the middle of the frames that has the shape of `height` x `width`, in whole pixels."""
+  before = frames.shape[-3:-1]
+  rows, columns = kept(before, (height, width))
+  top, left = (before[0] - rows) // 2, (before[1] - columns) // 2
+  return frames[..., top : top + rows, left : left + columns, :]
 
 
 def area_resize(
@@ -63,15 +68,10 @@ def fit(
     width: of the new frame; without it the frame is a square.
   """
   width = height if width is None else width
-  rows, columns = frame.shape[:2]
-  # The largest rectangle of that shape, in whole pixels.
-  kept_rows = min(rows, max(1, round(columns * height / width)))
-  kept_columns = min(columns, max(1, round(rows * width / height)))
-  top, left = (rows - kept_rows) // 2, (columns - kept_columns) // 2
-  frame = frame[top : top + kept_rows, left : left + kept_columns]
+  frame = middle(frame, height, width)
   if frame.shape[:2] == (height, width):
     return frame
-  if height <= kept_rows and width <= kept_columns:
+  if height <= frame.shape[0] and width <= frame.shape[1]:
     return opencv().resize(frame, (width, height), interpolation=opencv().INTER_AREA)
   return to_uint8(area_resize(to_float(frame[None]), height, width))[0]
 

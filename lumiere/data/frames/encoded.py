@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 
 from lumiere.data.frames import arrays, pixels
 from lumiere.data.frames.writing import h264
+from lumiere.sizes import Size
 
 KEY_EVERY = 8
 
@@ -37,12 +38,12 @@ class EncodedClip:
   Attributes:
     content: what `encode` returned.
     num_frames: its frames.
-    resolution: height and width of the frames that are decoded: the largest square in the middle, area-averaged.
+    size: height and width of the frames that are decoded: the largest part of that shape in the middle, area-averaged.
   """
 
   content: bytes
   num_frames: int
-  resolution: int
+  size: Size
 
   def __len__(self) -> int:
     return self.num_frames
@@ -50,15 +51,13 @@ class EncodedClip:
   @property
   def shape(self) -> tuple[int, int, int, int]:
     """As of the array."""
-    return (self.num_frames, self.resolution, self.resolution, 3)
+    return (self.num_frames, *self.size, 3)
 
-  def __getitem__(self, run: slice) -> UInt8[np.ndarray, "t size size 3"]:
+  def __getitem__(self, run: slice) -> UInt8[np.ndarray, "t h w 3"]:
     first, last, step = run.indices(self.num_frames)
     if step != 1:
       raise ValueError(f"a run of frames has the step 1, not {step}")
-    return np.stack(
-      [arrays.fit(frame, self.resolution) for frame in decode(self.content, first, last)]
-    )
+    return np.stack([arrays.fit(frame, *self.size) for frame in decode(self.content, first, last)])
 
   def __array__(self, dtype=None, copy=None) -> np.ndarray:
     return self[:] if dtype is None else self[:].astype(dtype)

@@ -23,8 +23,10 @@ from lumiere.data.moving_shapes.scene import (
   MOTIONS,
   SHAPES,
   Scene,
+  extent_of,
   random_scene,
 )
+from lumiere.sizes import as_text, size_of
 
 SPLITS = ("train", "validation", "test")
 
@@ -36,7 +38,7 @@ class MovingShapesConfig(tfds.core.BuilderConfig):
   Attributes:
     num_frames: frames of a clip.
     fps: frames per second.
-    resolution: height and width, in pixels.
+    resolution: side, or (height, width), in pixels.
     num_train: clips of the train split.
     num_held_out: clips of the validation split, and of the test split.
     max_things: 1, or 2 for scenes with one or two things.
@@ -45,14 +47,15 @@ class MovingShapesConfig(tfds.core.BuilderConfig):
 
   num_frames: int = 16
   fps: float = 8.0
-  resolution: int = 64
+  resolution: int | tuple[int, ...] = 64
   num_train: int = 4096
   num_held_out: int = 256
   max_things: int = 1
   seed: int = 0
 
   def __post_init__(self):
-    for field in ("num_frames", "resolution", "num_train", "num_held_out"):
+    size_of(self.resolution, "resolution")
+    for field in ("num_frames", "num_train", "num_held_out"):
       if getattr(self, field) < 1:
         raise ValueError(f"{field}={getattr(self, field)} must be 1 or more")
     if self.fps <= 0:
@@ -75,7 +78,7 @@ class MovingShapes(tfds.core.GeneratorBasedBuilder):
 
   def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config
-    t, size = config.num_frames, config.resolution
+    t = config.num_frames
     thing = {
       "shape": tfds.features.Text(doc=", ".join(SHAPES)),
       "colour": tfds.features.Text(doc=", ".join(COLOURS)),
@@ -83,10 +86,10 @@ class MovingShapes(tfds.core.GeneratorBasedBuilder):
       "speed": tfds.features.Text(doc="slow, fast, or empty if still"),
       "rate": tfds.features.Scalar(np.float32, doc="in the unit of the motion"),
       "centre": tfds.features.Tensor(
-        shape=(t, 2), dtype=np.float32, doc="x and y of each frame, in frames"
+        shape=(t, 2), dtype=np.float32, doc="x and y in each frame, in shorter sides"
       ),
       "size": tfds.features.Tensor(
-        shape=(t,), dtype=np.float32, doc="extent in each frame, in frames"
+        shape=(t,), dtype=np.float32, doc="extent in each frame, in shorter sides"
       ),
       "angle": tfds.features.Tensor(shape=(t,), dtype=np.float32, doc="clockwise, in radians"),
     }
@@ -97,7 +100,9 @@ class MovingShapes(tfds.core.GeneratorBasedBuilder):
         {
           # As bytes: as numbers, writing and reading take several times longer.
           "video": tfds.features.Tensor(
-            shape=(t, size, size, 3), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES
+            shape=(t, *size_of(config.resolution), 3),
+            dtype=np.uint8,
+            encoding=tfds.features.Encoding.BYTES,
           ),
           "caption": tfds.features.Text(),
           "fps": np.float32,
@@ -146,7 +151,8 @@ class MovingShapes(tfds.core.GeneratorBasedBuilder):
 def draw(config: MovingShapesConfig, split: str, index: int) -> tuple[Scene, str]:
   """Scene and caption of a clip."""
   rng = np.random.default_rng([config.seed, SPLITS.index(split), index])
-  scene = random_scene(rng, config.num_frames / config.fps, config.max_things)
+  extent = extent_of(size_of(config.resolution))
+  scene = random_scene(rng, config.num_frames / config.fps, config.max_things, extent=extent)
   return scene, write_caption(scene, rng)
 
 
@@ -172,7 +178,8 @@ def load_or_prepare(data_dir: str | os.PathLike, **settings) -> MovingShapes:
   config = MovingShapesConfig(name="settings", **settings)
   values = {name: getattr(config, name) for name in sorted(fields) if hasattr(config, name)}
   digest = hashlib.sha256(json.dumps(values, default=str).encode()).hexdigest()[:8]
-  config.name = f"{config.num_frames}x{config.resolution}_{config.fps:g}fps_{digest}"
+  shape = as_text(size_of(config.resolution))
+  config.name = f"{config.num_frames}x{shape}_{config.fps:g}fps_{digest}"
   builder = MovingShapes(config=config, data_dir=os.fspath(data_dir), file_format="array_record")
   if not builder.is_prepared():
     builder.download_and_prepare()

@@ -19,7 +19,8 @@ from lumiere.data import frames
 from lumiere.data.moving_shapes.captions import write_caption
 from lumiere.data.moving_shapes.mosaic import random_mosaic
 from lumiere.data.moving_shapes.render import render
-from lumiere.data.moving_shapes.scene import Scene, random_scene
+from lumiere.data.moving_shapes.scene import Scene, extent_of, random_scene
+from lumiere.sizes import Size
 
 SPLITS = ("train", "validation", "test", "unseen")
 # As many as Grain can shuffle: it does so place by place, without a list of them.
@@ -68,7 +69,7 @@ class EndlessShapes(Sequence):
     split: str,
     *,
     fps: float | int,
-    resolution: int,
+    sizes: Sequence[Size],
     num_frames: int | None = None,
   ):
     """A split.
@@ -77,7 +78,7 @@ class EndlessShapes(Sequence):
       config: which scenes there are.
       split: one of SPLITS.
       fps: frames per second.
-      resolution: height and width, in pixels.
+      sizes: height and width of clips, in pixels; of several, clips have them in turns.
       num_frames: frames that are rendered, a random run of the clip's; None renders all of them.
 
     Raises:
@@ -89,7 +90,7 @@ class EndlessShapes(Sequence):
       raise ValueError(
         f"num_frames={num_frames} must be between 1 and {config.num_frames}, the length of a clip"
       )
-    self.config, self.split, self.fps, self.resolution = config, split, fps, resolution
+    self.config, self.split, self.fps, self.sizes = config, split, fps, tuple(sizes)
     self.num_frames = config.num_frames if num_frames is None else num_frames
 
   @property
@@ -103,9 +104,16 @@ class EndlessShapes(Sequence):
   def __len__(self) -> int:
     return NUM_CLIPS
 
+  @property
+  def groups(self) -> list[range]:
+    """Indices of the clips of each size."""
+    count = len(self.sizes)
+    return [range(first, NUM_CLIPS // count * count, count) for first in range(count)]
+
   def __getitem__(self, index: int) -> dict[str, Any]:
     scene, caption, first = self.draw(index)
-    video = frames.to_uint8(render(scene, self.num_frames, self.fps, self.resolution, first))
+    size = self.sizes[index % len(self.sizes)]
+    video = frames.to_uint8(render(scene, self.num_frames, self.fps, size, first))
     rng = np.random.default_rng([self.config.seed, SPLITS.index(self.split), index, 1])
     if rng.random() < self.config.mosaics:
       video = random_mosaic(video, rng)
@@ -122,7 +130,8 @@ class EndlessShapes(Sequence):
     config = self.config
     rng = np.random.default_rng([config.seed, SPLITS.index(self.split), index])
     count = 1 + int(config.max_things == 2 and rng.random() < config.share_of_two)
-    options = dict(count=count, held_out=self.split == "unseen")
+    size = self.sizes[index % len(self.sizes)]
+    options = dict(count=count, held_out=self.split == "unseen", extent=extent_of(size))
     scene = random_scene(rng, config.num_frames / self.fps, **options)
     while not shows_all(scene, np.arange(config.num_frames) / self.fps):
       scene = random_scene(rng, config.num_frames / self.fps, **options)

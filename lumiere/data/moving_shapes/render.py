@@ -1,6 +1,6 @@
 """Scenes as pixels: analytic, anti-aliased, the same at any size.
 
-A pixel's value is the mean over its area. It is taken from a grid of at least FINE points a side, where a shape's coverage
+A pixel's value is the mean over its area. It is taken from a grid of at least FINE points along the shorter side, where a shape's coverage
 is its signed distance in grid steps, clipped:
 
     coverage = clip(1/2 - distance, 0, 1)                                                                           (1)
@@ -8,12 +8,15 @@ is its signed distance in grid steps, clipped:
 Sizes that divide FINE share one grid: averaging the larger picture gives the smaller one.
 """
 
+from collections.abc import Sequence
+
 import einops
 import numpy as np
 from jaxtyping import Float
 
 from lumiere.data import frames
 from lumiere.data.moving_shapes.scene import BACKGROUNDS, COLOURS, REACH, Scene
+from lumiere.sizes import Size, size_of
 
 FINE = 128
 # Outward normals of a triangle that points up; y runs down.
@@ -34,7 +37,7 @@ def coverage(
   centre: Float[np.ndarray, "2"],
   size: float,
   angle: float,
-  resolution: int,
+  resolution: Size,
   detail: int,
 ) -> tuple[Float[np.ndarray, "h w"], tuple[slice, slice]]:
   """Equation (1) at `detail` x `detail` points a pixel, for the pixels that the shape may touch.
@@ -42,10 +45,11 @@ def coverage(
   Returns:
     (coverage of the points, rows and columns of those pixels).
   """
-  grid = resolution * detail
+  unit, limits = min(resolution), resolution[::-1]
+  grid = unit * detail
   reach = REACH[shape] * size + 1 / grid
-  first = np.clip(np.floor((centre - reach) * resolution).astype(int), 0, resolution)
-  last = np.clip(np.ceil((centre + reach) * resolution).astype(int), 0, resolution)
+  first = np.clip(np.floor((centre - reach) * unit).astype(int), 0, limits)
+  last = np.clip(np.ceil((centre + reach) * unit).astype(int), 0, limits)
   x, y = (
     ((np.arange(a * detail, b * detail) + 0.5) / grid - c).astype(np.float32)
     for a, b, c in zip(first, last, centre, strict=True)
@@ -58,18 +62,34 @@ def coverage(
 
 
 def render(
-  scene: Scene, num_frames: int, fps: float | int, resolution: int, first: int = 0
+  scene: Scene,
+  num_frames: int,
+  fps: float | int,
+  resolution: int | Sequence[int],
+  first: int = 0,
 ) -> Float[np.ndarray, "t h w 3"]:
-  """Draws frame i as the scene is at time i / fps, `num_frames` of them from i = `first` on; float32 in [-1, 1]."""
-  detail = -(-FINE // resolution)
+  """Draws a scene.
+
+  Args:
+    scene: what is drawn.
+    num_frames: frames.
+    fps: frame i shows the scene at time i / fps.
+    resolution: side, or (height, width), in pixels.
+    first: number of the first frame.
+
+  Returns:
+    float32 in [-1, 1].
+  """
+  resolution = size_of(resolution, "resolution")
+  detail = -(-FINE // min(resolution))
   times = np.arange(first, first + num_frames) / fps
   states = [thing.state(times) for thing in scene.things]
   background = frames.to_float(np.array(BACKGROUNDS[scene.background], np.uint8))
-  video = np.empty((num_frames, resolution, resolution, 3), np.float32)
+  video = np.empty((num_frames, *resolution, 3), np.float32)
   video[:] = background
   for index, frame in enumerate(video):
     # Front to back on the fine points, so that things hide each other exactly within a pixel, too.
-    free = np.ones((resolution * detail,) * 2, np.float32)
+    free = np.ones([side * detail for side in resolution], np.float32)
     for thing, state in reversed(list(zip(scene.things, states, strict=True))):
       centre, size, angle = (value[index] for value in state)
       inside, pixels = coverage(thing.shape, centre, size, angle, resolution, detail)

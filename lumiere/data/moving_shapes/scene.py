@@ -1,9 +1,9 @@
 """What is in a clip, and where it is at any time.
 
-The frame is the unit square, x to the right and y down; an angle grows clockwise, as seen. Time is in seconds. A thing's
-state is a closed formula of time, so that one scene can be shown at any frame rate and resolution:
+The shorter side of the frame is the unit of length, x to the right and y down; an angle grows clockwise, as seen. Time is in
+seconds. A thing's state is a closed formula of time, so that one scene can be shown at any frame rate and resolution:
 
-    left, right, up, down     position = start + rate t, rate in frames a second
+    left, right, up, down     position = start + rate t, rate in units a second
     clockwise, ...            position = start + orbit (cos, sin)(phase + 2 pi rate t), rate in turns a second
     bounces                   height   = |sin(phase + pi rate t)|, rate in bounces a second
     grows, shrinks            size     = start + rate t
@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+
+from lumiere.sizes import Size
 
 SHAPES = ("circle", "square", "triangle")
 NUM_SIDES = {"circle": 0, "square": 4, "triangle": 3}
@@ -49,7 +51,7 @@ MOTIONS = (
 )
 SPEEDS = ("slow", "fast")
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
-ORBIT, BOUNCE = 0.17, 0.34  # radius and height, in frames
+ORBIT, BOUNCE = 0.17, 0.34  # radius and height, in units
 
 # Stated rates (slow, fast), in the units above.
 RATES = {
@@ -62,7 +64,7 @@ RATES = {
 
 
 class State(NamedTuple):
-  """Of one thing at some times: centre [t 2] in frames, size [t] in frames, angle [t] in radians."""
+  """Of one thing at some times: centre [t 2] and size [t] in units of length, angle [t] in radians."""
 
   centre: Float[np.ndarray, "t 2"]
   size: Float[np.ndarray, " t"]
@@ -79,7 +81,7 @@ class Thing:
     motion: one of MOTIONS.
     speed: one of SPEEDS; None if still.
     centre: position at time 0; for circling and bouncing, the resting point of the motion.
-    size: extent at time 0, as a share of the frame: a circle's diameter, and for other shapes of about its area.
+    size: extent at time 0, in units of length: a circle's diameter, and for other shapes of about its area.
     phase: where a periodic motion begins, in radians.
   """
 
@@ -144,6 +146,12 @@ def is_held_out(colour: str, shape: str, motion: str) -> bool:
   return place % 10 == 0
 
 
+def extent_of(size: Size) -> tuple[float, float]:
+  """Width and height of a frame in units of length, from its height and width in pixels."""
+  unit = min(size)
+  return size[1] / unit, size[0] / unit
+
+
 def random_scene(
   rng: np.random.Generator,
   duration: float,
@@ -151,6 +159,7 @@ def random_scene(
   *,
   count: int | None = None,
   held_out: bool | None = None,
+  extent: tuple[float, float] = (1.0, 1.0),
 ) -> Scene:
   """Draws a scene in which everything stays in view for `duration` seconds; colours differ within it.
 
@@ -160,28 +169,37 @@ def random_scene(
     max_things: things are 1 to so many, each number as likely.
     count: things, where their number is not to be drawn.
     held_out: True for combinations that `is_held_out` names and no others, False for all but those, None for any.
+    extent: of the frame, see `extent_of`.
   """
   count = int(rng.integers(1, max_things + 1)) if count is None else count
   colours = rng.choice(list(COLOURS), count, replace=False)
   background = str(rng.choice(list(BACKGROUNDS)))
   things = []
   for colour in colours:
-    thing = _random_thing(rng, str(colour), duration, count)
+    thing = _random_thing(rng, str(colour), duration, count, extent)
     while held_out is not None and is_held_out(colour, thing.shape, thing.motion) != held_out:
-      thing = _random_thing(rng, str(colour), duration, count)
+      thing = _random_thing(rng, str(colour), duration, count, extent)
     things.append(thing)
   return Scene(tuple(things), background)
 
 
-def _random_thing(rng: np.random.Generator, colour: str, duration: float, count: int) -> Thing:
+def _random_thing(
+  rng: np.random.Generator, colour: str, duration: float, count: int, extent: tuple[float, float]
+) -> Thing:
   shape, motion = str(rng.choice(SHAPES)), str(rng.choice(MOTIONS))
   if shape == "circle" and family(motion) == "spins":
     shape = str(rng.choice(SHAPES[1:]))  # a circle's spin cannot be seen
   speed = None if motion == "still" else str(rng.choice(SPEEDS))
-  return place(rng, Thing(shape, colour, motion, speed, (0.5, 0.5), 0.0), duration, count)
+  return place(rng, Thing(shape, colour, motion, speed, (0.5, 0.5), 0.0), duration, count, extent)
 
 
-def place(rng: np.random.Generator, thing: Thing, duration: float, count: int = 1) -> Thing:
+def place(
+  rng: np.random.Generator,
+  thing: Thing,
+  duration: float,
+  count: int = 1,
+  extent: tuple[float, float] = (1.0, 1.0),
+) -> Thing:
   """Draws size, phase and centre of a thing so that it stays in view for `duration` seconds; `count` things are smaller."""
   motion = thing.motion
   low, high = {"sizes": (0.24, 0.28), "spins": (0.36, 0.48)}.get(family(motion), (0.32, 0.40))
@@ -197,6 +215,6 @@ def place(rng: np.random.Generator, thing: Thing, duration: float, count: int = 
   reach = REACH[thing.shape] * (size + change)
   state = thing.state(np.linspace(0, duration, 65))
   lowest = reach - (state.centre - 0.5).min(axis=0)
-  highest = 1 - reach - (state.centre - 0.5).max(axis=0)
+  highest = np.array(extent) - reach - (state.centre - 0.5).max(axis=0)
   centre = rng.uniform(np.minimum(lowest, highest), np.maximum(lowest, highest))
   return dataclasses.replace(thing, centre=(float(centre[0]), float(centre[1])))

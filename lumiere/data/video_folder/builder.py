@@ -16,7 +16,7 @@ import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from lumiere.data import archives, splits
 from lumiere.data.video_folder.captions import Found, find_videos, read_captions
 from lumiere.data.video_folder.clips import UnusableError, read_clips
 from lumiere.data.video_folder.files import VIDEOS
+from lumiere.sizes import as_text, size_of
 
 SKIPPED = "skipped.json"
 
@@ -40,7 +41,7 @@ class VideoFolderConfig(tfds.core.BuilderConfig):
     folder: where the videos are, at any depth, and their captions.
     num_frames: frames of a clip.
     fps: frames per second of a clip.
-    resolution: height and width of a clip, in pixels.
+    resolution: side, or (height, width), of a clip, in pixels.
     seed: of the phases at which frames are picked.
     validation_share: share of the files that are held out, in (0, 1).
   """
@@ -48,14 +49,14 @@ class VideoFolderConfig(tfds.core.BuilderConfig):
   folder: str = ""
   num_frames: int = 16
   fps: float = 8.0
-  resolution: int = 64
+  resolution: int | tuple[int, ...] = 64
   seed: int = 0
   validation_share: float = 0.05
 
   def __post_init__(self):
-    for field in ("num_frames", "resolution"):
-      if getattr(self, field) < 1:
-        raise ValueError(f"{field}={getattr(self, field)} must be 1 or more")
+    size_of(self.resolution, "resolution")
+    if self.num_frames < 1:
+      raise ValueError(f"num_frames={self.num_frames} must be 1 or more")
     if self.fps <= 0:
       raise ValueError(f"fps={self.fps} must be positive")
     if self.seed < 0:
@@ -76,7 +77,7 @@ class VideoFolder(tfds.core.GeneratorBasedBuilder):
 
   def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config
-    video = (config.num_frames, config.resolution, config.resolution, 3)
+    video = (config.num_frames, *size_of(config.resolution), 3)
     return tfds.core.DatasetInfo(
       builder=self,
       description="Captioned clips of the video files in a folder.",
@@ -170,7 +171,7 @@ def load_or_prepare(
   *,
   num_frames: int,
   fps: float,
-  resolution: int,
+  resolution: int | Sequence[int],
   seed: int = 0,
   validation_share: float = 0.05,
 ) -> VideoFolder:
@@ -187,13 +188,15 @@ def load_or_prepare(
   settings = dict(
     num_frames=num_frames,
     fps=float(fps),
-    resolution=resolution,
+    resolution=size_of(resolution, "resolution"),
     seed=seed,
     validation_share=validation_share,
   )
-  name = (
-    f"{num_frames}x{resolution}_{fps:g}fps_{fingerprint(folder, find_videos(folder), settings)}"
+  shape, digest = (
+    as_text(settings["resolution"]),
+    fingerprint(folder, find_videos(folder), settings),
   )
+  name = f"{num_frames}x{shape}_{fps:g}fps_{digest}"
   builder = VideoFolder(
     config=VideoFolderConfig(name=name, folder=str(folder), **settings),
     data_dir=os.fspath(data_dir),

@@ -13,13 +13,14 @@ place where frames are lost. A file is read frame by frame and never held as a w
 import hashlib
 import math
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
 from lumiere.data import frames
+from lumiere.sizes import Size, as_text, size_of
 
 
 class Clip(NamedTuple):
@@ -34,9 +35,15 @@ class UnusableError(ValueError):
 
 
 def read_clips(
-  folder: pathlib.Path, name: str, *, num_frames: int, fps: float, resolution: int, seed: int
+  folder: pathlib.Path,
+  name: str,
+  *,
+  num_frames: int,
+  fps: float,
+  resolution: int | Sequence[int],
+  seed: int,
 ) -> Iterator[Clip]:
-  """Clips of the file `name` in `folder`; frames are centre-cropped to squares and area-averaged to `resolution`.
+  """Clips of the file `name` in `folder`; of frames the middle of the shape of `resolution` is kept, and area-averaged to it.
 
   The first clip is made without reading more of the file than it needs.
 
@@ -44,6 +51,7 @@ def read_clips(
     UnusableError: if the file cannot be read, is smaller than `resolution`, or shorter than a clip; after the last clip,
       if part of it is lost.
   """
+  size = size_of(resolution, "resolution")
   phases = np.random.default_rng([seed, *hashlib.sha256(name.encode()).digest()])
   made, count, clip, phase, until = 0, 0, [], phases.uniform(0, 1 / fps), 0.0
   damage = None
@@ -54,7 +62,7 @@ def read_clips(
         count, clip = math.ceil(until * fps / num_frames), []
       # The last frame stays on for the phase: whether a file is long enough must not be a matter of chance.
       while (time := (count * num_frames + len(clip)) / fps) + (0 if frame.last else phase) < until:
-        fitted = _fit(frame.picture(), resolution) if fitted is None else fitted
+        fitted = _fit(frame.picture(), size) if fitted is None else fitted
         clip.append(fitted)
         if len(clip) == num_frames:
           yield Clip(time - (num_frames - 1) / fps + phase, np.stack(clip))
@@ -69,8 +77,7 @@ def read_clips(
     raise UnusableError(f"too short: {until:.2f} s, a clip is {num_frames} frames at {fps:g} fps")
 
 
-def _fit(frame: UInt8[np.ndarray, "h w 3"], resolution: int) -> UInt8[np.ndarray, "size size 3"]:
-  height, width, _ = frame.shape
-  if min(height, width) < resolution:
-    raise UnusableError(f"too small: {width}x{height} pixels, resolution={resolution}")
-  return frames.fit(frame, resolution)
+def _fit(frame: UInt8[np.ndarray, "h w 3"], size: Size) -> UInt8[np.ndarray, "h2 w2 3"]:
+  if any(np.less(frame.shape[:2], size)):
+    raise UnusableError(f"too small: {as_text(frame.shape[:2])} pixels, resolution={as_text(size)}")
+  return frames.fit(frame, *size)

@@ -91,9 +91,8 @@ def fitted(
   frame: UInt8[np.ndarray, "_h _w 3"], protocol: Protocol
 ) -> UInt8[np.ndarray, "_h2 _w2 3"]:
   """A frame, cropped and of the size that frames are compared at."""
-  side = min(frame.shape[:2])
   if protocol.crop:
-    frame = frames.center_crop(frame[None], side)[0]
+    frame = frames.middle(frame, 1, 1)
   if not protocol.size:
     return frame
   resized = frames.area_resize(frames.to_float(frame[None]), protocol.size)

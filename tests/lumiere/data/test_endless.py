@@ -27,7 +27,7 @@ COMBINATIONS = [
 
 def world(split="train", num_frames=None, **settings):
   config = EndlessConfig(**dict(max_things=2) | settings)
-  return EndlessShapes(config, split, fps=8.0, resolution=16, num_frames=num_frames)
+  return EndlessShapes(config, split, fps=8.0, sizes=[(16, 16)], num_frames=num_frames)
 
 
 def test_a_tenth_of_the_combinations_is_held_out_and_every_pair_is_left():
@@ -99,7 +99,9 @@ def test_a_mosaic_darkens_lines_of_a_fourth_of_each_tile():
 def batches(**changes):
   data = DataConfig("moving_shapes_endless", 1, 16, moving_shapes_endless=dict(max_things=2))
   source = sources.make_source(data, "train")
-  options = dict(batch_size=4, seed=0, shuffle=True, transforms=[loader.ToClip(1, 16)]) | changes
+  options = (
+    dict(batch_size=4, seed=0, shuffle=True, transforms=[loader.ToClip(1, (16, 16))]) | changes
+  )
   return iter(loader.make_loader(source, **options))
 
 

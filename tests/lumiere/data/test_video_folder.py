@@ -115,7 +115,7 @@ def test_from_encoded_files_to_batches(tmp_path):
   )
 
   tokenizer = ByteTokenizer(16)
-  transforms = [ToClip(3, 8), Tokenize(tokenizer)]
+  transforms = [ToClip(3, (8, 8)), Tokenize(tokenizer)]
   reopened = tfds.builder_from_directory(builder.data_path)  # what is on disk needs no code of ours
   source = [e for split in ("train", "validation") for e in reopened.as_data_source(split=split)]
   batch = next(
@@ -150,7 +150,7 @@ def test_files_that_give_nothing_are_skipped_with_their_reasons(tmp_path, caplog
     "silent.mp4": "no caption",
     "blank.mp4": "no caption",
     "short.mp4": "too short: 0.21 s",
-    "small.mp4": "too small: 12x32",
+    "small.mp4": "too small: 32x12",
     "broken.mp4": "cannot be read: no video in it, or its head is damaged",
     "empty.gif": "cannot be read: it is empty",
     "sound.mp4": "cannot be read: no video in it, only audio",
@@ -328,7 +328,7 @@ def test_neither_preparing_nor_loading_imports_tensorflow(tmp_path):
     from lumiere.data.loader import ToClip, make_loader
     builder = video_folder.load_or_prepare(*sys.argv[1:], num_frames=4, fps=8.0, resolution=16)
     source = builder.as_data_source(split="train")
-    next(iter(make_loader(source, batch_size=1, seed=0, shuffle=True, transforms=[ToClip(4, 8)])))
+    next(iter(make_loader(source, batch_size=1, seed=0, shuffle=True, transforms=[ToClip(4, (8, 8))])))
     assert "tensorflow" not in sys.modules
   """
   root = pathlib.Path(__file__).parents[3]

@@ -24,7 +24,7 @@ def verdict_of(*things, background="navy"):
 @pytest.mark.parametrize("resolution", (32, 64))
 def test_truth_is_judged_true(resolution):
   config = EndlessConfig(max_things=2, share_of_two=1.0)
-  world = EndlessShapes(config, "test", fps=8.0, resolution=resolution)
+  world = EndlessShapes(config, "test", fps=8.0, sizes=[(resolution, resolution)])
   clips = [world[index] for index in range(100)]
   shares = report_pairs(
     judge_pairs([clip["video"] for clip in clips], [c["caption"].decode() for c in clips], 8.0)

@@ -39,7 +39,7 @@ def test_given_frames_come_back_exactly(cascade):
   np.testing.assert_array_equal(made[:, 0], [VIDEO[0]] * 2)
   np.testing.assert_array_equal(made[:, -1], [VIDEO[7]] * 2)
   assert (made[:, 1:-1] != VIDEO[1:-1]).any() and (made[0] != made[1]).any()
-  small = dataclasses.replace(cascade, ssr=None).animate(PROMPTS, [VIDEO[0, :8, :8]])
+  small = cascade.without_ssr().animate(PROMPTS, [VIDEO[0, :8, :8]])
   np.testing.assert_array_equal(small[0, 0], VIDEO[0, :8, :8])
 
 
@@ -64,7 +64,7 @@ def test_filling_keeps_what_is_not_new(cascade, soft_edge):
 
 
 def test_editing_goes_from_the_video_to_the_prompt(cascade):
-  base = dataclasses.replace(cascade, ssr=None)
+  base = cascade.without_ssr()
   low = np.ascontiguousarray(VIDEO[:, ::4, ::4])
   np.testing.assert_array_equal(base.edit(PROMPTS, low, strength=0.0)[0], low)
   half, whole = (base.edit(PROMPTS, low, strength=s)[0] for s in (0.5, 1.0))
@@ -75,7 +75,7 @@ def test_editing_goes_from_the_video_to_the_prompt(cascade):
 
 
 def test_clips_of_any_length(cascade):
-  base = dataclasses.replace(cascade, ssr=None)
+  base = cascade.without_ssr()
   assert base.extend(PROMPTS, 21).shape == (2, 21, 8, 8, 3)
   made, _ = base.extend(PROMPTS, 13, video=VIDEO[:5, ::4, ::4])
   np.testing.assert_array_equal(made[:5], VIDEO[:5, ::4, ::4])
@@ -86,7 +86,7 @@ def test_clips_of_any_length(cascade):
 
 def test_prompts_along_time(cascade):
   """The first windows see the first prompt only, the last ones the second."""
-  base = dataclasses.replace(cascade, ssr=None)
+  base = cascade.without_ssr()
   a, b = PROMPTS
   both, other = (base.extend([{0: a, 12: p}], 24) for p in (b, a))
   assert (both != other).any()
@@ -96,7 +96,7 @@ def test_prompts_along_time(cascade):
 
 
 def test_style_strength_0_is_the_base_and_1_the_styles_weights(cascade, style_run):
-  base = dataclasses.replace(cascade, ssr=None)
+  base = cascade.without_ssr()
   own = base.generate(PROMPTS)
   np.testing.assert_array_equal(base.restyle(style_run, 0.0).generate(PROMPTS), own)
   style = checkpoints.load_trained(style_run, ("t2i",)).params

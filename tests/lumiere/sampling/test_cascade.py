@@ -67,7 +67,7 @@ def test_a_step_is_compiled_once(cascade, caplog):
 
 
 def test_without_super_resolution_videos_keep_the_base_size(cascade):
-  assert dataclasses.replace(cascade, ssr=None).generate(PROMPTS).shape == (2, 8, 8, 8, 3)
+  assert cascade.without_ssr().generate(PROMPTS).shape == (2, 8, 8, 8, 3)
 
 
 def test_videos_longer_than_trained_and_windows_longer_than_the_video(cascade):

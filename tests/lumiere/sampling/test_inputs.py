@@ -5,6 +5,7 @@ import pytest
 
 from lumiere.data import frames
 from lumiere.sampling import inputs
+from lumiere.sampling.given import Fitting
 
 SIZE = 16
 
@@ -20,17 +21,22 @@ def wide(tmp_path_factory):
   return str(path)
 
 
+def fitting(path, border=None, size=(SIZE, SIZE), fit="crop"):
+  return Fitting(inputs.size_of_video(path), size, fit, inputs.read_border(border))
+
+
 def test_a_box_is_fitted_as_the_video_is(wide, capsys):
-  given = inputs.read_hole(wide, 8, SIZE, box=["64", "0", "192", "256"])
+  given = inputs.read_hole(wide, 8, fitting(wide), box=["64", "0", "192", "256"])
   assert given.video.shape == (8, SIZE, SIZE, 3) and (given.video == (0, 255, 0)).all()
   assert (given.mask[:, :, :8] == 0).all() and (given.mask[:, :, 8:] == 1).all()
-  assert "8 frames at 8 fps, 8 used; 384x256 pixels, the middle square" in capsys.readouterr().out
+  said = capsys.readouterr().out
+  assert "8 frames at 8 fps, 8 used; 256x384 pixels (height x width), the middle 256x256" in said
 
 
 def test_a_border_widens_the_frame_and_crops_nothing(wide, capsys):
-  given = inputs.read_hole(wide, 8, SIZE, border=["64", "0", "64", "0"])
+  given = inputs.read_hole(wide, 8, fitting(wide, ["64", "0", "64", "0"]))
   # 384 + 128 wide, so 256 + 256 high: a pixel is 32 wide, all of the video is there.
-  assert "widened to 512x512 and resized to 16x16" in capsys.readouterr().out
+  assert "widened to 512x512, resized to 16x16" in capsys.readouterr().out
   known = np.zeros((SIZE, SIZE), bool)
   known[4:12, 2:14] = True
   assert ((given.mask == 1) == known).all()
@@ -42,7 +48,7 @@ def test_a_border_widens_the_frame_and_crops_nothing(wide, capsys):
   ("hole", "words"),
   [
     ({"box": ["0", "0", "60", "256"]}, "nothing is left to generate"),  # left of the middle square
-    ({"box": ["100", "100", "101", "999"]}, "must lie within the video's 384x256 pixels"),
+    ({"box": ["100", "100", "101", "999"]}, "which is 384 pixels wide and 256 high"),
     ({"border": ["0", "0", "0", "0"]}, "one above 0"),
     ({"border": ["999999999", "0", "0", "0"]}, "leaves less than a pixel"),
     ({"border": ["1", "1"]}, "four whole numbers"),
@@ -51,22 +57,24 @@ def test_a_border_widens_the_frame_and_crops_nothing(wide, capsys):
 )
 def test_a_hole_that_cannot_be(wide, hole, words):
   with pytest.raises(ValueError, match=words):
-    inputs.read_hole(wide, 8, SIZE, **hole)
+    border = hole.pop("border", None)
+    inputs.read_hole(wide, 8, fitting(wide, border), **hole)
 
 
 def test_a_mask_of_another_size_or_with_nothing_white_in_it(wide, tmp_path):
   frames.write_image(tmp_path / "small.png", np.full((8, 8, 3), 255, np.uint8))
-  with pytest.raises(ValueError, match="8x8 pixels, but its image or video has 384x256"):
-    inputs.read_hole(wide, 8, SIZE, mask=str(tmp_path / "small.png"))
+  with pytest.raises(ValueError, match="8x8 pixels .*, but its image or video has 256x384"):
+    inputs.read_hole(wide, 8, fitting(wide), mask=str(tmp_path / "small.png"))
   frames.write_image(tmp_path / "black.png", np.zeros((256, 384, 3), np.uint8))
   with pytest.raises(ValueError, match="nothing is left to generate"):
-    inputs.read_hole(wide, 8, SIZE, mask=str(tmp_path / "black.png"))
+    inputs.read_hole(wide, 8, fitting(wide), mask=str(tmp_path / "black.png"))
 
 
 def test_a_video_is_cut_to_what_can_be_used(wide, capsys):
-  assert inputs.read_video(wide, 8, SIZE, lambda count: count // 3 * 3).shape == (6, SIZE, SIZE, 3)
+  some = inputs.read_video(wide, 8, fitting(wide, size=(8, 12)), lambda count: count // 3 * 3)
+  assert some.shape == (6, 8, 12, 3)
   assert "8 frames at 8 fps, 6 used" in capsys.readouterr().out
   with pytest.raises(ValueError, match="is too short: it has 8 frames"):
-    inputs.read_video(wide, 8, SIZE, lambda _: 0)
+    inputs.read_video(wide, 8, fitting(wide), lambda _: 0)
   with pytest.raises(ValueError, match="--video is missing"):
-    inputs.read_video(None, 8, SIZE)
+    inputs.size_of_video(None)

@@ -97,7 +97,7 @@ def test_words_are_one_token_each_and_all_else_is_spelled():
 
 def test_the_words_of_the_release_spell_every_caption_in_few_tokens():
   tokenizer = Experiment.from_config(t2i_release.get_config()).text.make_tokenizer()
-  source = EndlessShapes(EndlessConfig(max_things=2), "train", fps=8.0, resolution=8)
+  source = EndlessShapes(EndlessConfig(max_things=2), "train", fps=8.0, sizes=[(8, 8)])
   for index in range(500):
     caption = source.draw(index)[1]
     [row] = tokenizer([caption])["tokens"]

@@ -125,6 +125,35 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     assert manager.latest_step == 2
 
 
+def test_a_run_on_two_shapes_goes_on_bit_for_bit_and_compiles_each_once(tmp_path, monkeypatch):
+  config = micro_config("ssr_image", tmp_path, num_steps=8, checkpoint_every=3, log_every=1)
+  config.data.update(dataset="moving_shapes_endless", moving_shapes_endless=dict(num_frames=8))
+  config.data.buckets = ((16, 24), (24, 16))
+  experiment = Experiment.from_config(config)
+  shapes, programs = [], []
+  make = loop.make_train_step
+
+  def recording(*args):
+    step = make(*args)
+    programs.append(step)
+
+    def train_step(state, frozen, batch):
+      shapes.append(batch["image"].shape)
+      return step(state, frozen, batch)
+
+    return train_step
+
+  monkeypatch.setattr(loop, "make_train_step", recording)
+  loop.train(experiment, tmp_path / "whole")
+  assert set(shapes) == {(8, 16, 24, 3), (8, 24, 16, 3)} and programs[0]._cache_size() == 2
+  order = list(shapes)
+  config.train.num_steps = 3
+  loop.train(Experiment.from_config(config), tmp_path / "parts")
+  loop.train(experiment, tmp_path / "parts")
+  assert shapes[8:] == order  # not at the start of a bucket's batches
+  assert_same(saved(tmp_path / "parts", 8), saved(tmp_path / "whole", 8))
+
+
 def test_another_experiment_in_the_same_workdir_is_refused(data_dir, uninterrupted):
   config = micro_config("ssr_image", data_dir)
   config.model.channels = (8, 16)

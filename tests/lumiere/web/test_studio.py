@@ -71,7 +71,7 @@ def test_only_what_is_painted_moves(studio, picture_file):
 
 def test_drawings_are_of_the_pictures_size():
   assert drawn([], (4, 4)) is None and drawn([np.zeros((4, 4, 4), np.uint8)], (4, 4)) is None
-  with pytest.raises(ValueError, match="drawing has 5x4 pixels.* 4x4"):
+  with pytest.raises(ValueError, match="drawing has 4x5 pixels.* 4x4"):
     drawn([np.zeros((4, 5, 4), np.uint8)], (4, 4))
 
 
@@ -97,7 +97,7 @@ def test_uploads_that_are_not_what_they_say_are_refused(
     ("empty.jpg", "it is empty"),
     ("video.png", "no picture in it"),
     ("cut.png", "damaged"),
-    ("large.png", "4001x4000 pixels; the limit is 16 million"),
+    ("large.png", "4000x4001 pixels; the limit is 16 million"),
   ):
     with pytest.raises(ValueError, match=f"^{name} cannot be read as a picture: .*{words}"):
       studio.read_picture(str(tmp_path / name))

@@ -85,7 +85,7 @@ def test_any_run_of_frames_is_that_of_the_whole_clip():
     np.testing.assert_array_equal(
       np.stack(list(encoded.decode(content, first, last))), whole[first:last]
     )
-  clip = encoded.EncodedClip(content, 21, 96)
+  clip = encoded.EncodedClip(content, 21, (96, 96))
   np.testing.assert_array_equal(np.asarray(clip)[5:9], clip[5:9])
   assert clip.shape == np.asarray(clip).shape and len(clip) == 21
   assert encoded.encode(iter(video), 24, 12) == content
@@ -98,7 +98,7 @@ def test_training_on_stored_clips_is_training_on_their_frames(job):
   for num_frames, resolution in ((5, 32), (1, 16)):
     batches = []
     for examples in (source, decoded):
-      clip = loader.ToClip(num_frames, resolution)
+      clip = loader.ToClip(num_frames, (resolution, resolution))
       options = dict(batch_size=2, seed=3, shuffle=True, transforms=[clip])
       iterator = iter(loader.make_loader(examples, **options))
       batches.append([next(iterator) for _ in range(4)])
@@ -168,7 +168,7 @@ def test_frames_are_reduced_to_the_side_that_was_asked_for_and_never_enlarged():
   [
     (dict(num_frames=13), "config.data.num_frames=13 must be at most 12"),
     (dict(fps=8.0), "config.data.fps=8 must be 12"),
-    (dict(resolution=98), "config.data.resolution=98 must be at most 96"),
+    (dict(resolution=98), "config.data.resolution=98x98 must be at most 96x160"),
     (dict(folder="nowhere"), "config.data.folder=nowhere: no stored clips"),
     (dict(folder=""), "data.folder is empty: dataset='curated'"),
   ],

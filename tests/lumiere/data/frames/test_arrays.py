@@ -37,9 +37,11 @@ def test_area_resize_leaves_frames_of_that_size():
   assert frames.area_resize(video, 8) is video
 
 
-def test_center_crop():
+def test_the_middle_is_the_largest_part_of_a_shape():
   video = np.arange(6 * 9).reshape(1, 6, 9, 1)
-  assert np.array_equal(frames.center_crop(video, 4), video[:, 1:5, 2:6])
+  assert np.array_equal(frames.middle(video, 4, 4), video[:, :, 1:7])
+  assert np.array_equal(frames.middle(video[0], 2, 9), video[0, 2:4])
+  assert np.array_equal(frames.middle(video, 2, 3), video)
 
 
 def test_fit_keeps_the_middle_and_averages():
