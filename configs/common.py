@@ -1,6 +1,11 @@
 """Blocks that several experiments share."""
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
+
+
+def size(default: int | tuple[int, int]) -> config_dict.FieldReference:
+  """A field for a side or (height, width) in pixels: `--config.data.resolution=24` or `"--config.data.resolution=(24, 40)"`."""
+  return config_dict.FieldReference(default, field_type=object)
 
 
 def tiny_clips(num_frames: int, resolution: int) -> ConfigDict:
@@ -9,15 +14,16 @@ def tiny_clips(num_frames: int, resolution: int) -> ConfigDict:
     dict(
       dataset="moving_shapes",
       num_frames=num_frames,
-      resolution=resolution,
+      resolution=size(resolution),
+      buckets=(),
       fps=8.0,
       data_dir="data",
       embeddings="",
       moving_shapes=dict(
-        num_train=3072, num_held_out=256, resolution=64, num_frames=16, max_things=1, seed=0
+        num_train=3072, num_held_out=256, resolution=size(64), num_frames=16, max_things=1, seed=0
       ),
       folder="",  # for dataset="video_folder"
-      video_folder=dict(num_frames=16, resolution=64),
+      video_folder=dict(num_frames=16, resolution=size(64)),
       num_workers=0,
     )
   )
@@ -120,14 +126,15 @@ def endless_clips(num_frames: int, resolution: int) -> ConfigDict:
     dict(
       dataset="moving_shapes_endless",
       num_frames=num_frames,
-      resolution=resolution,
+      resolution=size(resolution),
+      buckets=(),
       fps=8.0,
       data_dir="data",
       embeddings="",
       moving_shapes=dict(),
       moving_shapes_endless=dict(num_frames=16, max_things=2, share_of_two=0.3, seed=0),
       folder="",
-      video_folder=dict(num_frames=16, resolution=64),
+      video_folder=dict(num_frames=16, resolution=size(64)),
       num_workers=0,
     )
   )

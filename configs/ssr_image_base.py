@@ -10,7 +10,7 @@ python train.py --config=configs/ssr_image_base.py --workdir=gs://BUCKET/ssr_ima
 
 from ml_collections import ConfigDict
 
-from configs import t2i_base
+from configs import common, t2i_base
 
 
 def get_config() -> ConfigDict:
@@ -39,7 +39,7 @@ def get_config() -> ConfigDict:
     schedule=dict(name="cosine", log_snr_shift=-5.545), prediction="v", weighting="uniform"
   )
   config.data.resolution = 1024  # paper
-  config.data.video_folder = dict(num_frames=80, resolution=1024)
+  config.data.video_folder = dict(num_frames=80, resolution=common.size(1024))
   config.optimizer.name = "adam"  # Imagen's super-resolution
   config.sampling = dict(
     sampler="ddim",

@@ -11,6 +11,8 @@ python train.py --config=configs/t2i_base.py --workdir=gs://BUCKET/t2i_base --co
 
 from ml_collections import ConfigDict
 
+from configs import common
+
 
 def get_config() -> ConfigDict:
   config = ConfigDict()
@@ -46,12 +48,13 @@ def get_config() -> ConfigDict:
   config.data = dict(
     dataset="video_folder",
     num_frames=1,
-    resolution=128,  # paper
+    resolution=common.size(128),  # paper
+    buckets=(),
     fps=16.0,  # paper
     data_dir="data",
     embeddings="embeddings",  # yours: lumiere.embed writes them
     folder="videos",  # yours
-    video_folder=dict(num_frames=80, resolution=128),
+    video_folder=dict(num_frames=80, resolution=common.size(128)),
     num_workers=16,
   )
   config.optimizer = dict(

@@ -16,7 +16,7 @@ from configs import common, t2i_release
 def get_config() -> ConfigDict:
   config = t2i_release.get_config()
   config.data.update(dataset="video_folder", folder="pictures")
-  config.data.video_folder = dict(num_frames=1, resolution=64)
+  config.data.video_folder = dict(num_frames=1, resolution=common.size(64))
   # The base's temporal layers still know what they see, as a mosaic changes no more than how pixels are made of it.
   config.optimizer = common.tiny_optimizer(1e-4)
   config.train.update(num_steps=300, batch_size=16, ema_decay=0.98, checkpoint_every=150)

@@ -15,7 +15,7 @@ from configs import common, t2i_tiny
 def get_config() -> ConfigDict:
   config = t2i_tiny.get_config()
   config.data.update(dataset="video_folder", folder="pictures")
-  config.data.video_folder = dict(num_frames=1, resolution=64)
+  config.data.video_folder = dict(num_frames=1, resolution=common.size(64))
   config.optimizer = common.tiny_optimizer(
     5e-4
   )  # lower than from scratch: the style, not another model

@@ -126,13 +126,13 @@ def test_a_picture_moves_where_it_is_to(sample, masked, given, tmp_path):
 def test_a_box_of_a_video_is_made_anew(sample, masked, given, tmp_path):
   code, stdout, stderr = sample(
     "fill", f"--prompt={PROMPT}", f"--video={given / 'clip.mp4'}", "--box=0,0,128,256", *masked,
-    "--format=png", f"--out={tmp_path}",
+    "--size=24x32", "--format=png", f"--out={tmp_path}",
   )  # fmt: skip
   assert code == 0, stderr
-  assert "8 frames at 8 fps, 8 used" in stdout
+  assert "8 frames at 8 fps, 8 used; 256x256 pixels (height x width), the middle 192x256" in stdout
   made, video = numbered(tmp_path), frames.read_video(given / "clip.mp4", 8)
   # Frame by frame, as they are read: sums of a whole clip may be rounded otherwise.
-  kept = np.stack([frames.fit(frame, 32) for frame in video])[:, :, 16:]
+  kept = np.stack([frames.fit(frame, 24, 32) for frame in video])[:, :, 16:]
   np.testing.assert_array_equal(made[:, :, 16:], kept)
 
 
@@ -279,6 +279,10 @@ def test_what_cannot_be_done_is_said(sample, models, runs, tmp_path):
     ([prompt, out, *models, "--fps=0"], ("--fps=0", "between 0.1 and 1000")),
     ([prompt, out, *models, "--fps=nan"], ("--fps=nan", "between")),
     ([prompt, out, *models, "--batch_size=0"], ("--batch_size=0",)),
+    ([prompt, out, *models, "--size=30x32"], ("--size=30x32", "multiples of 8", "32x32 and 24x32")),
+    ([prompt, out, *models, "--size=wide"], ("--size=wide", "HEIGHTxWIDTH")),
+    (["edit", prompt, out, *models, "--fit=bucket", "--size=32"], ("--fit=bucket", "--size=32")),
+    (["extend", prompt, out, *models, "--fit=bucket", "--num_frames=16"], ("--fit=bucket needs an image or a video",)),
     ([prompt, out, *models, "--format=avi"], ("--format", "mp4")),
     ([prompt, out, *models, "--sampler=euler"], ("--sampler", "ddim")),
     ([prompt, out, *models, "--sede=1"], ("sede",)),

@@ -165,7 +165,9 @@ def test_frames_that_do_not_divide_are_gathered_at_the_coarsest_level_only():
   """2 frames there, of 4 devices: gathered before time is halved for the last time."""
   text = one_step(FRAMES).program
   halos = collectives(text, "collective-permute")
-  assert max(np.prod(shape) for shape in halos) == 4 * 8 * 12 * 8  # one frame of a device's examples
+  assert (
+    max(np.prod(shape) for shape in halos) == 4 * 8 * 12 * 8
+  )  # one frame of a device's examples
   gathered = [shape for shape in collectives(text, "all-gather") if len(shape) > 1]
   own_examples = 4 * 4 * 4 * 4 * 8  # all their frames, at the coarsest level before time is halved
   assert gathered and all(np.prod(shape) <= own_examples for shape in gathered)

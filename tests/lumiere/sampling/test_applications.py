@@ -1,4 +1,7 @@
-"""Every application on networks of a few channels: what is given comes back exactly, and what cannot be is said."""
+"""Every application on networks of a few channels: what is given comes back exactly, and what cannot be is said.
+
+The networks were trained on squares; here they make videos that are wider than high.
+"""
 
 import copy
 import dataclasses
@@ -11,12 +14,12 @@ from lumiere import Cascade, checkpoints
 
 PROMPTS = ["a red circle rests on black", "a white square spins clockwise fast on navy"]
 RNG = np.random.default_rng(0)
-VIDEO = RNG.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+VIDEO = RNG.integers(0, 256, (8, 32, 48, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
 def cascade(runs, masked_run):
-  return Cascade.restore(masked_run, runs["ssr"])
+  return Cascade.restore(masked_run, runs["ssr"]).of_size((32, 48))
 
 
 def test_a_conditional_run_starts_from_an_unconditional_one(runs, masked_run):
@@ -35,16 +38,25 @@ def test_a_conditional_run_starts_from_an_unconditional_one(runs, masked_run):
 
 def test_given_frames_come_back_exactly(cascade):
   made = cascade.animate(PROMPTS, [VIDEO[0], VIDEO[7]], at=(0, -1), seed=1)
-  assert made.shape == (2, 8, 32, 32, 3)
+  assert made.shape == (2, 8, 32, 48, 3)
   np.testing.assert_array_equal(made[:, 0], [VIDEO[0]] * 2)
   np.testing.assert_array_equal(made[:, -1], [VIDEO[7]] * 2)
   assert (made[:, 1:-1] != VIDEO[1:-1]).any() and (made[0] != made[1]).any()
-  small = cascade.without_ssr().animate(PROMPTS, [VIDEO[0, :8, :8]])
-  np.testing.assert_array_equal(small[0, 0], VIDEO[0, :8, :8])
+  small = cascade.without_ssr().animate(PROMPTS, [VIDEO[0, :8, :12]])
+  np.testing.assert_array_equal(small[0, 0], VIDEO[0, :8, :12])
+
+
+def test_a_picture_of_another_shape_is_cropped_or_shown_whole(cascade):
+  base = cascade.without_ssr()
+  square = VIDEO[0, :8, :8]
+  made = base.animate(PROMPTS, [square], fit="pad")[0]
+  np.testing.assert_array_equal(made[0, :, 2:10], square)
+  cropped = base.animate(PROMPTS, [np.pad(VIDEO[0, :8, :12], [(3, 3), (0, 0), (0, 0)])])[0]
+  np.testing.assert_array_equal(cropped[0], VIDEO[0, :8, :12])
 
 
 def test_a_cinemagraph_rests_where_it_is_to(cascade):
-  moving = np.zeros((32, 32), bool)
+  moving = np.zeros((32, 48), bool)
   moving[8:20, 4:24] = True
   for made in cascade.animate(PROMPTS, [VIDEO[0]], moving=moving):
     np.testing.assert_array_equal(made[:, ~moving], np.repeat(VIDEO[:1], 8, axis=0)[:, ~moving])
@@ -54,7 +66,7 @@ def test_a_cinemagraph_rests_where_it_is_to(cascade):
 
 @pytest.mark.parametrize("soft_edge", (0, 2))
 def test_filling_keeps_what_is_not_new(cascade, soft_edge):
-  new = np.zeros((8, 32, 32), bool)
+  new = np.zeros((8, 32, 48), bool)
   new[2:6, 8:24, 8:24] = True
   made, _ = cascade.fill(PROMPTS, VIDEO, new, soft_edge=soft_edge)
   kept = ~new
@@ -76,7 +88,7 @@ def test_editing_goes_from_the_video_to_the_prompt(cascade):
 
 def test_clips_of_any_length(cascade):
   base = cascade.without_ssr()
-  assert base.extend(PROMPTS, 21).shape == (2, 21, 8, 8, 3)
+  assert base.extend(PROMPTS, 21).shape == (2, 21, 8, 12, 3)
   made, _ = base.extend(PROMPTS, 13, video=VIDEO[:5, ::4, ::4])
   np.testing.assert_array_equal(made[:5], VIDEO[:5, ::4, ::4])
   assert len(made) == 13
@@ -136,7 +148,11 @@ def test_what_cannot_be_is_said(runs, cascade, masked_run, style_run, tmp_path):
   )
   with pytest.raises(ValueError, match="its model is not that of the base: .*norm_groups=4"):
     Cascade(other).restyle(style_run, 0.5)
+  with pytest.raises(
+    ValueError, match="size=30x48: .* multiples of 8; the nearest are 32x48 and 24x48"
+  ):
+    cascade.of_size((30, 48))
   with pytest.raises(ValueError, match="keyframe 9 is outside the clip"):
     cascade.animate(PROMPTS, [VIDEO[0]], at=(9,))
   with pytest.raises(ValueError, match="needs one image"):
-    cascade.animate(PROMPTS, list(VIDEO[:2]), at=(0, 1), moving=np.ones((32, 32), bool))
+    cascade.animate(PROMPTS, list(VIDEO[:2]), at=(0, 1), moving=np.ones((32, 48), bool))

@@ -178,6 +178,39 @@ def test_configs_that_do_not_fit_are_refused(job, changes, message):
     sources.make_source(config(job, **changes), "train")
 
 
+def test_a_dataset_serves_several_shapes(tmp_path, caplog):
+  """Landscape, portrait and square files, and one that no bucket fits."""
+  (tmp_path / "videos").mkdir()
+  crops = {"wide": (96, 160), "tall": (96, 64), "square": (96, 96), "strip": (32, 160)}
+  for seed, (name, (height, width)) in enumerate(crops.items()):
+    write(tmp_path / "videos" / f"{name}.mp4", pan(seed, 52)[:, :height, :width])
+    (tmp_path / "videos" / f"{name}.txt").write_text(name)
+  made = run.Job.make(tmp_path / "videos", tmp_path / "out", SETTINGS, files_per_shard=8)
+  made.look(Processes())
+  made.decide((), radius=-1, held_out=0.0)
+  made.write(STORED, Processes())
+  buckets = ((24, 40), (48, 32), (32, 32))
+  data = config(made, buckets=buckets, resolution=32)
+  source = sources.make_source(data, "train")
+  found = {
+    source[index]["source"].decode().removesuffix(".mp4"): source[index]["video"].shape[1:3]
+    for index in range(len(source))
+  }
+  assert found == {"wide": (24, 40), "tall": (48, 32), "square": (32, 32)}
+  groups = [{source[i]["caption"].decode() for i in group.tolist()} for group in source.groups]
+  assert groups == [{"wide"}, {"tall"}, {"square"}]
+  said = sources.left_out(data)
+  assert said.startswith(
+    "2 of 8 clips fit no bucket and are left out: 0 are smaller than all buckets"
+  )
+  assert "of 2 more than max_cut=25% would be cut off; the first are strip.mp4 at" in said
+  assert not sources.left_out(config(made)) and len(sources.make_source(config(made), "train")) == 8
+  with pytest.raises(ValueError, match="no clip in .* fits 96x24; leave it out, or raise max_cut"):
+    sources.make_source(config(made, buckets=((96, 24), (24, 40))), "train")
+  with pytest.raises(ValueError, match="buckets=.* must be empty for dataset='video_folder'"):
+    config(made, dataset="video_folder", buckets=buckets)
+
+
 def test_a_file_that_has_changed_is_named(job, tmp_path):
   table = pd.read_parquet(job.out / "clips.parquet")
   row = table[table["source"] == "1.mp4"].iloc[1].to_dict()
