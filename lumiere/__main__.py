@@ -7,7 +7,7 @@ python sample.py --prompt="a red circle"            generates videos
 import ast
 import importlib.resources
 
-COMMANDS = ("convert", "curate", "embed", "evaluate", "fetch", "plan", "release", "web")
+COMMANDS = ("convert", "curate", "doctor", "embed", "evaluate", "fetch", "plan", "release", "web")
 
 
 def about(command: str) -> str:

@@ -271,6 +271,8 @@ def load_trained(
   stages: tuple[str, ...],
   step: int | None = None,
   mesh: jax.sharding.Mesh | None = None,
+  *,
+  averaged: bool = True,
 ) -> Trained:
   """Restores the averaged weights of a run, or the weights of a release.
 
@@ -279,6 +281,7 @@ def load_trained(
     stages: kinds of training that are accepted.
     step: which checkpoint; None is the newest.
     mesh: where the weights go, split over its `fsdp`; None puts them on one device.
+    averaged: whether the average is restored, or the weights that training goes on with; a release has one of them.
 
   Raises:
     CheckpointError: if there is no checkpoint, it cannot be read, it is of another stage, or weights are not finite.
@@ -290,7 +293,8 @@ def load_trained(
   rebuild, params, frozen = abstract_model(record.experiment)
   # Never as it was saved: that may have been on devices that are not here.
   params, frozen = meshes.abstract((params, frozen), mesh or meshes.one_device())
-  path, sums = workdir / "checkpoints" / str(record.step) / "ema", record.sums["ema"]
+  part = "ema" if averaged else "params"
+  path, sums = workdir / "checkpoints" / str(record.step) / part, record.sums[part]
   with _of_step(workdir, record.step):
     params, bad = trees.twice(lambda: trees.read_tree(path, params, sums))
   frozen, bad_frozen = _read_frozen(workdir, frozen, record)

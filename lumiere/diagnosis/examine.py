@@ -1,0 +1,60 @@
+"""All that is looked at, in the order in which one thing spoils the next: data, imported weights, inflation, learning, costs."""
+
+from collections.abc import Iterator
+
+import jax
+from etils import epath
+
+from lumiere import mesh as meshes
+from lumiere.diagnosis import clips, costs, inflation, learning, process, under_way
+from lumiere.diagnosis.findings import Finding
+from lumiere.diagnosis.networks import Network, as_images
+from lumiere.experiment import Experiment
+from lumiere.training import loop, start
+from lumiere.training.stages import Stage
+
+
+def new_run(experiment: Experiment, num_steps: int) -> Iterator[Finding]:
+  """Findings of a training that has not begun, as they are made. `num_steps`: of learning a few clips by heart.
+
+  Raises:
+    ValueError: if the experiment cannot run as it is.
+  """
+  mesh = meshes.make_mesh(experiment.mesh)
+  meshes.check_fits(experiment, mesh)
+  stage = Stage(experiment)
+  warm_start = start.load_warm_start(stage, mesh)
+  yield from clips.look(experiment, clips.Sample.load(experiment))
+  batch, seconds = costs.time_of_batches(iter(loop.make_loader(experiment, "train")))
+  with jax.set_mesh(mesh):
+    rebuild, params, frozen = start.initial_weights(stage, warm_start, mesh)
+    if warm_start is None:
+      yield Finding(
+        "image network", "skipped", "it is trained from scratch: there are no weights to look at"
+      )
+    else:
+      pictures = as_images(batch)
+      yield from process.look(Network.image_of(warm_start), pictures)
+    if experiment.is_video:
+      yield from inflation.look(experiment, warm_start, rebuild, params, frozen, batch)
+    fitted = learning.fit(experiment, rebuild, params, frozen, batch, num_steps, mesh)
+    yield from learning.look(experiment, fitted)
+  yield from costs.look(experiment, fitted, seconds)
+
+
+def run_under_way(experiment: Experiment, workdir: epath.PathLike) -> Iterator[Finding]:
+  """Findings of the data and of the newest checkpoint of a run."""
+  yield from clips.look(experiment, clips.Sample.load(experiment))
+  yield from under_way.look(workdir)
+
+
+def summary(findings: list[Finding]) -> str:
+  """One line of all findings."""
+  counts = {
+    verdict: sum(f.verdict == verdict for f in findings)
+    for verdict in ("wrong", "look", "fine", "skipped")
+  }
+  said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+  if counts["wrong"]:
+    return f"{said}: it would not learn what it should"
+  return f"{said}: nothing speaks against training"
