@@ -54,6 +54,6 @@ def main():
 if __name__ == "__main__":
   config_flags.DEFINE_config_file("config", None, "The experiment, one of configs/*.py.")
   flags.DEFINE_string("workdir", None, "Workdir of a run that is under way.")
-  flags.DEFINE_integer("steps", 150, "Steps in which a few clips are to be learnt by heart.")
+  flags.DEFINE_integer("steps", 100, "Steps in which a few clips are to be learnt by heart.")
   flags.DEFINE_string("html", None, "A file for a page with plots.")
   cli.run(main)

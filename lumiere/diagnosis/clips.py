@@ -17,6 +17,7 @@ from lumiere.data import frames, sources
 from lumiere.data.loader import ToClip
 from lumiere.diagnosis.findings import Finding, judged
 from lumiere.experiment import Experiment
+from lumiere.sections import OF_ANY_SIZE
 from lumiere.text.tokenize import cut_off
 
 # Clips that are looked at: runs of neighbours from all over the split.
@@ -54,25 +55,20 @@ class Sample:
       firsts = np.linspace(0, len(source) - RUN, RUNS).astype(int).tolist()
       indices = [first + i for first in firsts for i in range(RUN)]
       runs = [run for run in range(RUNS) for _ in range(RUN)]
-    examples = [source[index] for index in indices]
-    if "start" in examples[0] and "source" in examples[0] and not any(runs):
-      # Stored in an order of its own: clips of one file, and files with neighbouring names, are neighbours again.
-      examples.sort(key=lambda example: (example["source"], float(example["start"])))
     data = experiment.data
-    fitted = ToClip(min(data.num_frames, len(examples[0]["video"])), _size(experiment))
-    videos = []
-    for number, example in enumerate(examples):
-      clip = fitted.random_map({"video": example["video"]}, np.random.default_rng(number))
+    fitted = ToClip(data.num_frames, None if data.dataset in OF_ANY_SIZE else data.size)
+    rows = []
+    for index in indices:
+      example = source[index]
+      clip = fitted.random_map({"video": example["video"]}, np.random.default_rng(index))
       video = clip["video"] if "video" in clip else clip["image"][None]
-      videos.append(frames.to_uint8(video))
-    captions = [_text(example.get("caption", b"")) for example in examples]
+      place = (example.get("source", b""), float(example.get("start", 0.0)))
+      rows.append((place, frames.to_uint8(video), _text(example.get("caption", b""))))
+    if not any(runs):
+      # A small folder is stored in an order of its own: clips of one file, and files with neighbouring names, are neighbours again.
+      rows.sort(key=lambda row: row[0])
+    videos, captions = [row[1] for row in rows], [row[2] for row in rows]
     return cls(videos, captions, runs, len(source))
-
-
-def _size(experiment: Experiment):
-  from lumiere.sections import OF_ANY_SIZE
-
-  return None if experiment.data.dataset in OF_ANY_SIZE else experiment.data.size
 
 
 def _text(caption) -> str:

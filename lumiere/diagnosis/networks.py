@@ -113,7 +113,7 @@ def as_images(batch: Batch) -> dict[str, np.ndarray]:
   return rest | {"image": batch["video"][:, batch["video"].shape[1] // 2]}
 
 
-def without_captions_shared(batch: Batch) -> dict[str, np.ndarray]:
+def with_the_next_caption(batch: Batch) -> dict[str, np.ndarray]:
   """The batch with each caption replaced by that of the next example."""
   names = ("tokens", "mask", "text", "text_mask")
   return {name: np.roll(x, 1, axis=0) if name in names else x for name, x in batch.items()}

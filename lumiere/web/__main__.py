@@ -31,6 +31,9 @@ _STYLE = flags.DEFINE_string(
 _TEXT_ENCODER = flags.DEFINE_string(
   "text_encoder", None, "Folder of a converted text encoder, for models without one of their own."
 )
+_SIZE = flags.DEFINE_string(
+  "size", None, "HEIGHTxWIDTH of the videos in pixels, or a side; default: as trained."
+)
 _HOST = flags.DEFINE_string(
   "host", "127.0.0.1", "Address to listen on; the default serves this machine only."
 )
@@ -49,11 +52,13 @@ def main():
     from lumiere.web import page
   except ModuleNotFoundError as error:
     raise RuntimeError(f"the web page needs {error.name}: pip install -e '.[web]'") from error
-  from lumiere import Cascade, pretrained
+  from lumiere import Cascade, pretrained, sizes
   from lumiere.web.studio import Studio
 
   models = pretrained.cascade_of(_WORKDIR.value, _SSR_WORKDIR.value)
   cascade = Cascade.restore(*models, text_encoder=_TEXT_ENCODER.value)
+  if _SIZE.value is not None:
+    cascade = cascade.of_size(sizes.read(_SIZE.value, "--size"))
   studio = Studio(cascade, pretrained.style_of(_STYLE.value))
   serving = page.served(studio, _HOST.value, _PORT.value, _ALLOWED_HOSTS.value)
   with exit_on_signals(), serving as blocks:

@@ -23,8 +23,8 @@ QUIET = lambda report: None
 
 @pytest.fixture(scope="module")
 def studio(runs, masked_run, style_run):
-  """A conditional base of 8 pixels and super-resolution to 32, with a style."""
-  return Studio(Cascade.restore(masked_run, runs["ssr"]), style_run)
+  """A conditional base, super-resolution and a style, trained on squares, for videos that are wider than high."""
+  return Studio(Cascade.restore(masked_run, runs["ssr"]).of_size((32, 48)), style_run)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_steps_are_shown_and_the_seed_is_all_it_takes(studio):
   shown = []
   job = Job(PROMPT, seed=3, num_frames=4, num_steps=2)
   video = studio.make(job, "me", shown.append)
-  assert video.shape == (4, 32, 32, 3)
+  assert video.shape == (4, 32, 48, 3)
   titles = ["base video", "super-resolution"]
   steps = lambda compiling: [
     Progress(0, title, i, 2, compiling and i == 0) for title in titles for i in (0, 1)
@@ -56,8 +56,8 @@ def test_steps_are_shown_and_the_seed_is_all_it_takes(studio):
 
 def test_only_what_is_painted_moves(studio, picture_file):
   picture = studio.read_picture(str(picture_file))
-  assert picture.shape == (512, 512, 3)
-  layer = np.zeros((512, 512, 4), np.uint8)
+  assert picture.shape == (512, 768, 3)
+  layer = np.zeros((512, 768, 4), np.uint8)
   layer[256:, :, 3] = 150
   video = studio.make(Job(PROMPT, picture, [layer], num_steps=2), "me", QUIET)
   small = picture[8::16, 8::16]
