@@ -18,13 +18,8 @@ from lumiere import averages, checkpoints, pretrained, release_folder
 from lumiere import mesh as meshes
 from lumiere.data import frames
 from lumiere.pretrained_text import TextEncoder
+from lumiere.sampling import checks
 from lumiere.sampling import given as givens
-from lumiere.sampling.checks import (
-  check_conditional,
-  check_style,
-  check_text_encoder,
-  multiple_of,
-)
 from lumiere.sampling.generator import Generator, Progress, Start
 from lumiere.sampling.given import Fit, Fitting, Given
 from lumiere.sampling.prompts import Prompt, check_prompts
@@ -115,12 +110,12 @@ class Cascade:
         f"text_encoder={text_encoder} is not used: {base} takes no states of a pretrained text encoder"
       )
     if text_encoder is not None:
-      check_text_encoder(base, record, text_encoder)
+      checks.check_text_encoder(base, record, text_encoder)
     if ssr is not None:
       record = checkpoints.load_record(ssr, ssr_step, ("ssr",))
       above = record.experiment
       if text_encoder is not None:
-        check_text_encoder(ssr, record, text_encoder)
+        checks.check_text_encoder(ssr, record, text_encoder)
       low, high = experiment.data.size, above.data.size
       if low != (start := divided(high, above.super_resolution.factor)):
         raise ValueError(
@@ -168,7 +163,7 @@ class Cascade:
     """
     size = size_of(size)
     check_multiple(
-      "size", size, multiple_of(self.base.experiment, self.ssr and self.ssr.experiment)
+      "size", size, checks.multiple_of(self.base.experiment, self.ssr and self.ssr.experiment)
     )
     return dataclasses.replace(self, size=size)
 
@@ -316,7 +311,7 @@ class Cascade:
     Raises:
       ValueError: if the base is not conditional (it was not trained with `config.masks`), or nothing is left to make.
     """
-    check_conditional(self.base.experiment)
+    checks.check_conditional(self.base.experiment)
     if len(given) != len(prompts):
       raise ValueError(
         f"{len(given)} clips for {len(prompts)} prompts: one clip per prompt is needed"
@@ -338,7 +333,7 @@ class Cascade:
     """
     if not 0 <= strength <= 1:
       raise ValueError(f"style_strength={strength} must be between 0 and 1")
-    check_style(self.base.experiment, style)
+    checks.check_style(self.base.experiment, style)
     trained = checkpoints.load_trained(style, ("t2i",))
     return dataclasses.replace(self, base=self.base.with_image(trained.params, strength))
 
