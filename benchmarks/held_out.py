@@ -1,6 +1,7 @@
 """Judges a model of the endless world on captions that training never saw, and the judge itself on true clips.
 
 python benchmarks/held_out.py --num_judged=32
+python benchmarks/held_out.py --num_judged=32 --size=24x40
 python benchmarks/held_out.py --model=runs/release/stunet --ssr=runs/release/ssr --out=out/held_out
 
 A model is the workdir of a run or a release; one of a t2i training is judged on pictures. "test" has combinations of colour,
@@ -14,7 +15,8 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from lumiere import cli, pretrained
+from lumiere import cli, pretrained, sizes
+from lumiere.sizes import check_multiple
 
 
 def main():
@@ -41,7 +43,7 @@ def main():
         shares = given.judge(list(made))
         if not base.experiment.is_video:
           shares = {name: shares[name] for name in held_out.OF_STILLS}
-        results[f"{what}, {kind} {made.shape[2]}px"] = shares
+        results[f"{what}, {kind} {sizes.as_text(made.shape[2:4])}"] = shares
       shown = list(list(videos.values())[-1][:12])
       sheet = frames.contact_sheet(shown, list(given.captions[:12]))
       frames.write_image(out / f"{split}_{1 + pairs}.png", sheet)
@@ -56,13 +58,18 @@ def open_model(path: str, stages: tuple[str, ...]):
 
   trained = checkpoints.load_trained(path, stages)
   values, sampling = flags.FLAGS, trained.experiment.sampling
+  data = trained.experiment.data
   asked = dict(
     log_snr_shift=values.shift, num_steps=values.steps, guidance_scale=values.guidance_scale
   )
   if trained.experiment.stage != "ssr":
     asked = {name: value for name, value in asked.items() if value is not None}
     sampling = dataclasses.replace(sampling, **asked)
-  experiment = dataclasses.replace(trained.experiment, sampling=sampling)
+    if values.size:
+      size = sizes.read(values.size, "--size")
+      check_multiple("--size", size, trained.experiment.multiple)
+      data = dataclasses.replace(data, resolution=size, buckets=())
+  experiment = dataclasses.replace(trained.experiment, sampling=sampling, data=data)
   return Generator(experiment, trained.step, trained.rebuild, trained.params, trained.frozen)
 
 
@@ -94,6 +101,7 @@ def table(results: dict, count: int) -> str:
 if __name__ == "__main__":
   flags.DEFINE_string("model", None, "Run or release of a base; default: the one that ships.")
   flags.DEFINE_string("ssr", None, "Run or release of super-resolution; without it, none.")
+  flags.DEFINE_string("size", None, "HEIGHTxWIDTH of the base's videos; default: as trained.")
   flags.DEFINE_string("out", "out/held_out", "Where the figures and the sheets go.")
   flags.DEFINE_integer("num_judged", 256, "Held-out captions of each kind.", 1)
   flags.DEFINE_float("shift", None, "sampling.log_snr_shift of the base; default: its own.")
