@@ -213,7 +213,7 @@ def test_what_cannot_be_made_is_said_before_weights_are_read(
     (["animate", prompt, out, *models, image], ("no known pixels", "config.masks")),
     (["fill", *common, video], ("--mask", "--box", "--border")),
     (["fill", *common, video, "--box=1,2,3"], ("--box=1,2,3", "four whole numbers")),
-    (["fill", *common, video, "--box=0,0,999,9"], ("--box=0,0,999,9", "256x256")),
+    (["fill", *common, video, "--box=0,0,999,9"], ("--box=0,0,999,9", "256 pixels wide and 256 high")),
     (["fill", *common, f"--video={given / 'text.png'}", "--box=0,0,9,9"], ("text.png", "video")),
     (["edit", *common, video, "--strength=1.5"], ("--strength=1.5", "between 0 and 1")),
     (["edit", *common, video, "--strength=0"], ("--strength=0", "no step to run")),

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lumiere import mesh as meshes
-from lumiere.diagnosis.findings import Finding, Plot, judged
+from lumiere.diagnosis.findings import Finding, Line, Plot, judged
 from lumiere.diagnosis.networks import Batch, Network, with_the_next_caption
 from lumiere.experiment import Experiment
 from lumiere.model import abstract_model
@@ -111,13 +111,13 @@ def first_different(batch: Batch) -> dict[str, np.ndarray]:
   return {name: np.asarray(x)[chosen] for name, x in batch.items()}
 
 
-def reference(stage: str) -> list[tuple[float, float]]:
+def reference(stage: str) -> Line:
   """The curve of a stage's miniature: (step, loss over that at the beginning)."""
   text = importlib.resources.files(__package__).joinpath("reference.json").read_text()
   return [tuple(point) for point in json.loads(text).get(stage, {"points": []})["points"]]
 
 
-def curve(losses: np.ndarray, points: int = 12) -> list[tuple[int, float]]:
+def curve(losses: np.ndarray, points: int = 12) -> Line:
   """Means of the loss over equal parts of a training, relative to the first one's."""
   parts = np.array_split(losses, min(points, len(losses)))
   ends = np.cumsum([len(part) for part in parts])

@@ -83,7 +83,7 @@ def test_what_was_inherited_is_recorded(runs):
   }
   assert pathlib.Path(record.experiment.init_from).name == "ssr_image"
   assert checkpoints.load_record(runs["ssr_image"]).provenance["inherited"] is None
-  assert record.provenance["data"]["dataset"].startswith("video_folder/8x32_8fps_")
+  assert record.provenance["data"]["dataset"].startswith("video_folder/8x32x32_8fps_")
   assert record.provenance["text_encoder"] is None
 
 

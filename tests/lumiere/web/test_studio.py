@@ -247,7 +247,7 @@ def test_styles_are_kept_and_0_is_the_model_itself(studio, runs):
   assert studio.styled(0.5) is studio.styled(0.5) is not studio.cascade
   assert studio.style_name == "style"
   assert studio.describe(Job(PROMPT, seed=3, strength=0.5)) == (
-    "8 frames of 32x32 pixels, seed 3, style style at 0.5"
+    "8 frames of 32x48 pixels, seed 3, style style at 0.5"
   )
   with pytest.raises(ValueError):  # another architecture
     Studio(studio.cascade, runs["ssr"])
