@@ -79,9 +79,10 @@ def nearest_shape(source: Size, sizes: Sequence[Size]) -> Size:
 
 def of_like_area(size: Size, multiple: int) -> list[Size]:
   """Sizes of whole multiples and about the area of `size`, from four times as high as wide to the contrary."""
-  area, found = size[0] * size[1], []
-  for height in range(multiple, 2 * max(size) + 1, multiple):
-    width = max(round(area / height / multiple), 1) * multiple
-    if max(height, width) <= 4 * min(height, width) and 0.8 * area <= height * width <= 1.25 * area:
-      found.append((height, width))
-  return found
+  area = size[0] * size[1]
+  sides = range(multiple, 2 * math.isqrt(area) + multiple + 1, multiple)
+  return [
+    (height, width)
+    for height, width in itertools.product(sides, sides)
+    if max(height, width) <= 4 * min(height, width) and 0.8 * area <= height * width <= 1.25 * area
+  ]

@@ -51,5 +51,5 @@ def test_the_nearest_shape_loses_least_and_is_the_largest_of_several():
 
 def test_sizes_of_like_area_are_multiples_of_about_the_same_area():
   found = sizes.of_like_area((32, 32), 8)
-  assert (32, 32) in found and (24, 40) in found and (40, 24) in found
+  assert {(32, 32), (24, 40), (40, 24), (24, 48), (16, 64)} <= set(found)
   assert all(h % 8 == w % 8 == 0 and 0.8 <= h * w / 1024 <= 1.25 for h, w in found)
