@@ -47,7 +47,9 @@ class GroupedOrder(Sequence):
     # By equation (1), a group with two batches or more in a block on average has one or more in each.
     self._block = -(-2 * self._bounds[-1] // min(counts))
     if self._block > LONGEST_BLOCK:
-      raise ValueError(f"a group has {min(counts)} of {self._bounds[-1]} examples: that is too few")
+      raise ValueError(
+        f"data.buckets: one of the sizes has {min(counts)} of {self._bounds[-1]} examples: that is too few for a bucket; leave it out"
+      )
     self._batch_size, self._seed = batch_size, seed
     self._streams = []
     for group in groups:

@@ -1,5 +1,6 @@
 """All that is looked at, in the order in which one thing spoils the next: data, imported weights, inflation, learning, costs."""
 
+import contextlib
 from collections.abc import Iterator
 
 import jax
@@ -25,7 +26,8 @@ def new_run(experiment: Experiment, num_steps: int) -> Iterator[Finding]:
   stage = Stage(experiment)
   warm_start = start.load_warm_start(stage, mesh)
   yield from clips.look(experiment, clips.Sample.load(experiment))
-  batch, seconds = costs.time_of_batches(iter(loop.make_loader(experiment, "train")))
+  with contextlib.closing(iter(loop.make_loader(experiment, "train"))) as batches:
+    batch, seconds = costs.time_of_batches(batches)
   with jax.set_mesh(mesh):
     rebuild, params, frozen = start.initial_weights(stage, warm_start, mesh)
     if warm_start is None:

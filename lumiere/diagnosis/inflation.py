@@ -50,20 +50,15 @@ def source(experiment: Experiment, warm_start: Trained, frozen: Weights) -> Find
   if warm_start.experiment.is_video:
     theirs = image_of(warm_start.experiment, warm_start.frozen)
   ours = image_of(experiment, frozen)
-  same = jax.tree.structure(ours) == jax.tree.structure(theirs)
-  apart = 0 if same else -1
+  count = len(jax.tree.leaves(frozen))
   finite = all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(frozen))
-  if same:
+  apart = count  # all of them, if the networks differ
+  if jax.tree.structure(ours) == jax.tree.structure(theirs):
     pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True)
     apart = sum(not np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
-  count = len(jax.tree.leaves(frozen))
-  measured = f"{count} arrays, {'all finite' if finite else 'some not finite'}, "
-  measured += (
-    "of another network"
-    if apart < 0
-    else f"{apart} differ from {experiment.init_from}"
-    if apart
-    else f"all equal to those of {experiment.init_from}"
+  measured = (
+    f"{count} arrays, {'all finite' if finite else 'some not finite'}, {apart} differ from those of "
+    f"{experiment.init_from}"
   )
   return judged(
     "frozen weights",

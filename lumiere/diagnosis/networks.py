@@ -13,6 +13,7 @@ from diffusion.objective import PREDICTIONS, convert
 from diffusion.schedule import alpha_sigma
 from lumiere.experiment import PARENTS, Experiment
 from lumiere.model import abstract_model, image_of
+from lumiere.sections import EvaluationConfig
 from lumiere.trained import Trained
 from lumiere.training.stages import Stage, random_crop
 from lumiere.weights import Weights
@@ -43,7 +44,7 @@ class Network:
     data = dataclasses.replace(experiment.data, num_frames=1)
     image = dataclasses.replace(
       experiment, stage=PARENTS[experiment.stage], temporal=None, masks=None, data=data,
-      evaluation=type(experiment.evaluation)(),
+      evaluation=EvaluationConfig(),
     )  # fmt: skip
     return cls(image, image_of(experiment, trained.frozen), {})
 

@@ -271,8 +271,9 @@ def write(
   path = records / CONTENT
   if not path.exists():
     records.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asked, indent=2) + "\n")
+    # First, so that a write which is stopped here is begun anew.
     write_sizes(records / SIZES, files, settings.side)
+    path.write_text(json.dumps(asked, indent=2) + "\n")
   elif json.loads(path.read_text()) != asked:
     raise ValueError(f"{records} holds other clips, or was written with other settings: remove it")
   paths = {
