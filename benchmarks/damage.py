@@ -18,7 +18,7 @@ from absl import flags
 from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
-from lumiere import cli, packaged
+from lumiere import cli, user_cache
 
 NUM_FRAMES = 16
 Clip = UInt8[np.ndarray, "t h w 3"]
@@ -62,7 +62,7 @@ def clips_of_footage(count: int) -> Iterator[Clip]:
   from lumiere.data import frames
   from lumiere.evaluation.metrics.folder import videos_of
 
-  folder = packaged.cache_folder() / "footage"
+  folder = user_cache.folder() / "footage"
   if not folder.exists():
     raise ValueError(f"{folder} is not there: python -m lumiere.fetch --what=footage")
   videos = [v for v in videos_of(pathlib.Path(folder)) if "distorted" not in v.name]
@@ -113,7 +113,7 @@ def main():
   rng = np.random.default_rng(0)
   order = rng.permutation(len(clips))
   reference, others = ([clips[i] for i in part] for part in np.array_split(order, 2))
-  backbone = i3d_weights.load_backbone(packaged.cache_folder() / i3d_weights.NAME)
+  backbone = i3d_weights.load_backbone(user_cache.folder() / i3d_weights.NAME)
   begun = time.perf_counter()
   true = features_of(backbone, reference)
   rate = len(reference) / (time.perf_counter() - begun)

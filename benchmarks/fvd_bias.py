@@ -22,12 +22,12 @@ COUNTS = (50, 100, 200, 401, 500, 600, 800, 1200, 1600, 2400)
 def main():
   """Computes features once, and prints a table."""
   from benchmarks import damage
-  from lumiere import packaged
+  from lumiere import user_cache
   from lumiere.evaluation.metrics import i3d_weights
   from lumiere.evaluation.metrics.distances import Moments, frechet, kernel_distance
 
   values = flags.FLAGS
-  backbone = i3d_weights.load_backbone(packaged.cache_folder() / i3d_weights.NAME)
+  backbone = i3d_weights.load_backbone(user_cache.folder() / i3d_weights.NAME)
   rows = damage.features_of(backbone, damage.clips_of_moving_shapes(values.num_clips))
   rng = np.random.default_rng(0)
   print(f"{'clips':>6}{'FVD':>18}{'KVD':>18}")

@@ -33,6 +33,7 @@ def judge(cascade, num_judged: int, num_refined: int, out: pathlib.Path) -> dict
   """Scores samples for held-out captions and the seams of super-resolution; writes the first 12 samples as a sheet."""
   from lumiere.data import frames, sources
   from lumiere.evaluation import moving_shapes
+  from lumiere.sizes import as_text, divided
 
   data = cascade.ssr.experiment.data
   source = sources.make_source(dataclasses.replace(data, num_frames=cascade.num_frames), "test")
@@ -52,15 +53,15 @@ def judge(cascade, num_judged: int, num_refined: int, out: pathlib.Path) -> dict
   low_res, sampling = frames.to_float(small[:num_refined]), cascade.ssr.experiment.sampling
   large = frames.to_uint8(upscale(cascade, low_res, captions[:num_refined], sampling))
   factor = cascade.ssr.experiment.super_resolution.factor
-  size = truth.shape[2] // factor
+  size = divided(data.size, factor)
   reduced = np.stack(
-    [frames.to_uint8(frames.area_resize(frames.to_float(video), size)) for video in truth]
+    [frames.to_uint8(frames.area_resize(frames.to_float(video), *size)) for video in truth]
   )
   judged = {
-    f"truth {size}px": reduced,
-    f"truth {truth.shape[2]}px": truth,
-    f"base {size}px": small,
-    f"cascade {truth.shape[2]}px": large,
+    f"truth {as_text(size)}": reduced,
+    f"truth {as_text(data.size)}": truth,
+    f"base {as_text(size)}": small,
+    f"cascade {as_text(data.size)}": large,
   }
   accuracy = {
     name: moving_shapes.report(moving_shapes.judge(videos, captions[: len(videos)], data.fps))
@@ -95,7 +96,7 @@ def seams(cascade, num_clips: int = 2) -> dict[str, float]:
   Measured on random clips of four windows.
   """
   from lumiere.data import frames
-  from lumiere.data.moving_shapes import random_scene, render
+  from lumiere.data.moving_shapes import extent_of, random_scene, render
   from lumiere.evaluation.seams import seam_score
   from lumiere.sizes import divided
   from multidiffusion.windows import plan_windows
@@ -103,7 +104,8 @@ def seams(cascade, num_clips: int = 2) -> dict[str, float]:
   own, data = cascade.ssr.experiment.sampling, cascade.ssr.experiment.data
   factor, num_frames = cascade.ssr.experiment.super_resolution.factor, 4 * own.window
   rng = np.random.default_rng(3)
-  scenes = [random_scene(rng, num_frames / data.fps) for _ in range(num_clips)]
+  duration, extent = num_frames / data.fps, extent_of(data.size)
+  scenes = [random_scene(rng, duration, extent=extent) for _ in range(num_clips)]
   target = np.stack([render(scene, num_frames, data.fps, data.size) for scene in scenes])
   low_res = np.stack([frames.area_resize(video, *divided(data.size, factor)) for video in target])
   settings = {

@@ -258,11 +258,11 @@ def distances(
 ) -> dict[str, dict]:
   """KVD of sets of clips to other true ones, and FVD where there are enough of them, with their protocol."""
   from benchmarks import damage, orbits
-  from lumiere import packaged
+  from lumiere import user_cache
   from lumiere.evaluation.metrics import compare, i3d_weights
   from lumiere.evaluation.metrics.protocol import Protocol
 
-  backbone = i3d_weights.load_backbone(packaged.cache_folder() / i3d_weights.NAME)
+  backbone = i3d_weights.load_backbone(user_cache.folder() / i3d_weights.NAME)
   protocol = Protocol(num_frames=orbits.NUM_FRAMES, crop=False)
 
   def rows_of(name: str, clips: np.ndarray):

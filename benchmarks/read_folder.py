@@ -21,14 +21,14 @@ FILES = ("footage/bigbuckbunny.mp4", "footage/bikes.mp4", "trailer/trailer.mp4")
 
 def main():
   """Prepares, runs ffmpeg, and prints both."""
-  from lumiere import packaged
+  from lumiere import user_cache
   from lumiere.data.video_folder import builder
 
   with tempfile.TemporaryDirectory() as place:
     folder = pathlib.Path(place, "videos")
     folder.mkdir()
     for name in FILES:
-      path = packaged.cache_folder() / name
+      path = user_cache.folder() / name
       if not path.exists():
         raise ValueError(f"{path} is missing: python -m lumiere.fetch --what=footage")
       shutil.copy(path, folder)

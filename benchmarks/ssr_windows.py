@@ -12,29 +12,32 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from lumiere import cli
+from lumiere import cli, sizes
 
 
 def main():
   """Makes the clips, measures them, prints a table and draws X-T slices."""
   from lumiere import Cascade, pretrained
   from lumiere.data import frames
-  from lumiere.data.moving_shapes import random_scene, render
+  from lumiere.data.moving_shapes import extent_of, random_scene, render
   from lumiere.evaluation.seams import frame_change, seam_score
   from lumiere.sampling.cascade import example_keys
-  from lumiere.sizes import divided
+  from lumiere.sizes import check_multiple, divided
   from multidiffusion.reconcile import cut, reconcile
   from multidiffusion.windows import plan_windows
 
   values = flags.FLAGS
   cascade = Cascade.restore(*pretrained.cascade_of(values.workdir, values.ssr_workdir))
   own, data = cascade.ssr.experiment.sampling, cascade.ssr.experiment.data
+  size = sizes.read(values.size, "--size") if values.size else data.size
+  factor = cascade.ssr.experiment.super_resolution.factor
+  check_multiple("--size", size, cascade.ssr.experiment.multiple)
   num_frames = 4 * own.window
   rng = np.random.default_rng(3)
-  scenes = [random_scene(rng, num_frames / data.fps) for _ in range(values.num_clips)]
-  true = np.stack([render(scene, num_frames, data.fps, data.size) for scene in scenes])
-  factor = cascade.ssr.experiment.super_resolution.factor
-  small = np.stack([frames.area_resize(clip, *divided(data.size, factor)) for clip in true])
+  duration, extent = num_frames / data.fps, extent_of(size)
+  scenes = [random_scene(rng, duration, extent=extent) for _ in range(values.num_clips)]
+  true = np.stack([render(scene, num_frames, data.fps, size) for scene in scenes])
+  small = np.stack([frames.area_resize(clip, *divided(size, factor)) for clip in true])
 
   def upscale(low_res, first: int, sampling, seed: int = 2):
     keys = example_keys(seed, first, len(low_res))
@@ -88,5 +91,6 @@ if __name__ == "__main__":
   flags.DEFINE_string("workdir", None, "Run or release of a base; default: the one that ships.")
   flags.DEFINE_string("ssr_workdir", None, "The same of super-resolution.")
   flags.DEFINE_integer("num_clips", 16, "Clips.", 2)
+  flags.DEFINE_string("size", None, "HEIGHTxWIDTH of the clips; default: as trained.")
   flags.DEFINE_string("out", None, "Picture of X-T slices: the truth, then the rows of the table.")
   cli.run(main)

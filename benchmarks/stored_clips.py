@@ -27,13 +27,13 @@ def main():
   """Encodes, decodes, and prints two tables in Markdown."""
   import cv2
 
-  from lumiere import packaged
+  from lumiere import user_cache
   from lumiere.data import frames
   from lumiere.data.curation import records
   from lumiere.data.frames import encoded
 
   cv2.setNumThreads(1)
-  path = packaged.cache_folder() / "footage" / "bigbuckbunny.mp4"
+  path = user_cache.folder() / "footage" / "bigbuckbunny.mp4"
   if not path.exists():
     raise ValueError(f"{path} is missing: python -m lumiere.fetch --what=footage")
   reader = records.Reader(path)

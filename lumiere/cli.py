@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Set
 
 from absl import app, flags, logging
 
+from lumiere import user_cache
+
 # TensorFlow, which only reads and writes files here, announces its processor and oneDNN when it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -50,6 +52,7 @@ def run(main: Callable, commands: Mapping[str, Command] | None = None):
     if len(argv) > 1:
       known = f", or a command first: {', '.join(commands)}" if commands else ""
       fail(f"unexpected argument {argv[1]!r}: every argument is a flag, --name=value{known}")
+    user_cache.keep_compiled()
     if not flags.FLAGS["verbosity"].present:
       logging.set_verbosity(logging.WARNING)  # Orbax reports each file it reads
     try:

@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import flags
 
-from lumiere import cli, packaged
+from lumiere import cli, user_cache
 from lumiere.evaluation.metrics import resizing
 from lumiere.evaluation.metrics.protocol import FRAMES, Protocol
 
@@ -174,7 +174,7 @@ def features_of(videos, backbone, protocol: Protocol, shard: tuple[int, int] | N
   from lumiere.evaluation.metrics import features
 
   values = flags.FLAGS
-  cache = pathlib.Path(values.cache or packaged.cache_folder() / "features")
+  cache = pathlib.Path(values.cache or user_cache.folder() / "features")
   skip = values.on_error == "skip"
   given = dict(batch_size=values.batch_size, cache=cache, skip=skip, shard=shard or (0, 1))
   made = features.compute(videos, backbone, protocol, **given)
@@ -191,7 +191,7 @@ def compare_sets(results: Results, metrics, videos, references, shard):
   from lumiere.evaluation.metrics.distances import Moments
 
   values, protocol = flags.FLAGS, results.protocol
-  backbone = i3d_weights.load_backbone(values.i3d or packaged.cache_folder() / i3d_weights.NAME)
+  backbone = i3d_weights.load_backbone(values.i3d or user_cache.folder() / i3d_weights.NAME)
   made_from = compare.made_from(backbone, protocol)
   stored = references is None and not shard and not values.save_moments
   # A file that does not fit is said before features are computed, too.

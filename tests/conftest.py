@@ -38,9 +38,9 @@ def pytest_configure(config):
   if getattr(config.option, "numprocesses", None):
     return
   # Before our own modules: what those import, the hook of jaxtyping compiles anew, without Python's cache of byte code.
-  import clu.metric_writers  # noqa: F401
   import grain  # noqa: F401
   import orbax.checkpoint  # noqa: F401
+  import tensorboardX  # noqa: F401
   import tensorflow_datasets  # noqa: F401
 
   config.pluginmanager.import_plugin("tests.lumiere.runs")

@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 from jaxtyping import Float
 
-from lumiere import packaged, processes
+from lumiere import processes, user_cache
 from lumiere.data import frames, sources
 from lumiere.evaluation.metrics import compare, features, i3d_weights
 from lumiere.evaluation.metrics.protocol import Protocol
@@ -36,7 +36,7 @@ class Evaluator:
       )
     self._experiment, self._reference = experiment, None
     self._protocol = Protocol(num_frames=data.num_frames, crop=False)
-    path = config.i3d or packaged.cache_folder() / i3d_weights.NAME
+    path = config.i3d or user_cache.folder() / i3d_weights.NAME
     self._backbone = i3d_weights.load_backbone(path)
     shape = (1, data.num_frames, *data.size, 3)
     compute = lambda clips: self._backbone.compute(clips, self._protocol.resize)

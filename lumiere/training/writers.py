@@ -1,33 +1,66 @@
-"""CLU's writers and hooks, also where TensorFlow is not installed.
+"""CLU's writers and hooks, without importing TensorFlow.
 
-CLU writes TensorBoard's files with TensorFlow and cannot be imported without it, although its other writers need none. An endless
-world needs no TensorFlow either, and a bare GPU machine has none: there, scalars go to the log only.
+CLU's own writer of TensorBoard's files is the one thing in a training that needs TensorFlow, and `clu.metric_writers` imports it
+at once: two thirds of a training's imports. tensorboardX writes the same files. TensorFlow is left to what it alone does
+here, which is to write to a bucket.
 """
 
-import importlib.util
+import importlib
 import sys
 import types
+from collections.abc import Mapping
 
-from absl import logging
+import numpy as np
+import tensorboardX
+
+CLU_MODULE = "clu.metric_writers.tf.summary_writer"
 
 
-class NoSummaries:
-  """In place of CLU's `SummaryWriter`, with its methods: takes everything and writes nothing."""
+class EventWriter:
+  """In place of CLU's `SummaryWriter`, with the methods that are used here.
+
+  Attributes:
+    logdir: the folder on this machine that events go to.
+  """
 
   def __init__(self, logdir: str):
-    logging.warning("TensorFlow is not installed: no TensorBoard files are written to %s", logdir)
+    self._writer = tensorboardX.SummaryWriter(logdir)
 
-  def _nothing(self, *args, **kwargs):
-    pass
+  def write_scalars(self, step: int, scalars: Mapping[str, float | np.number | np.ndarray]):
+    """Numbers by tag."""
+    for tag, value in scalars.items():
+      self._writer.add_scalar(tag, np.asarray(value), step)
 
-  write_summaries = write_scalars = write_images = write_videos = write_audios = _nothing
-  write_texts = write_histograms = write_hparams = flush = close = _nothing
+  def write_images(self, step: int, images: Mapping[str, np.ndarray]):
+    """Pictures by tag, n h w c, uint8 or floats in [0, 1]."""
+    for tag, pictures in images.items():
+      self._writer.add_images(tag, np.asarray(pictures), step, dataformats="NHWC")
+
+  def write_texts(self, step: int, texts: Mapping[str, str]):
+    """Markdown by tag."""
+    for tag, text in texts.items():
+      self._writer.add_text(tag, text, step)
+
+  def flush(self):
+    """Writes what waits to the disk."""
+    self._writer.flush()
+
+  def close(self):
+    """Closes the file."""
+    self._writer.close()
 
 
-if importlib.util.find_spec("tensorflow") is None:
-  stand_in = types.ModuleType("clu.metric_writers.tf.summary_writer")
-  stand_in.SummaryWriter = NoSummaries
-  sys.modules[stand_in.__name__] = stand_in
+def summary_writer(logdir: str):
+  """The writer of a folder: on this machine, or in a bucket (gs://...)."""
+  if "://" not in logdir:
+    return EventWriter(logdir)
+  sys.modules.pop(CLU_MODULE, None)
+  return importlib.import_module(CLU_MODULE).SummaryWriter(logdir)
+
+
+# What `clu.metric_writers` finds where its own module would be.
+sys.modules[CLU_MODULE] = types.ModuleType(CLU_MODULE)
+sys.modules[CLU_MODULE].SummaryWriter = summary_writer
 
 from clu import metric_writers, periodic_actions  # noqa: E402
 

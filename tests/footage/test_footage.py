@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lumiere import packaged
+from lumiere import user_cache
 from lumiere.data import frames
 from lumiere.data.curation import learned, run, shots, transnet_weights
 from lumiere.data.curation.look import ClipSettings
 from lumiere.data.curation.runners import Processes
 
-CACHE = pathlib.Path(packaged.cache_folder())
+CACHE = pathlib.Path(user_cache.folder())
 FOLDER, TRAILER = CACHE / "footage", CACHE / "trailer" / "trailer.mp4"
 GOLDEN = json.loads(pathlib.Path(__file__).with_name("transnet.json").read_text())
 pytestmark = pytest.mark.skipif(

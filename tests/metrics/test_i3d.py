@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from benchmarks import damage
-from lumiere import packaged
+from lumiere import user_cache
 from lumiere.evaluation.metrics import i3d_weights
 from lumiere.evaluation.metrics.distances import Moments, frechet, kernel_distance
 
 GOLDEN = pathlib.Path(__file__).parent / "i3d.json"
-WEIGHTS = packaged.cache_folder() / i3d_weights.NAME
-FOOTAGE = packaged.cache_folder() / "footage"
+WEIGHTS = user_cache.folder() / i3d_weights.NAME
+FOOTAGE = user_cache.folder() / "footage"
 
 
 def waves(seed: int, speed: float) -> np.ndarray:

@@ -74,7 +74,7 @@ def test_a_machine_without_tensorflow_will_do(tmp_path):
   command = [sys.executable, "-c", WITHOUT_TENSORFLOW, str(tmp_path)]
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
   assert done.returncode == 0, done.stderr
-  assert "no TensorBoard files are written" in done.stderr
+  assert list((tmp_path / "t2i").glob("events.out.tfevents*"))
   assert list(json.loads((tmp_path / "curve.json").read_text())["t2i"]) == ["2"]
 
 

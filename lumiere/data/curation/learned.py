@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from lumiere import packaged
+from lumiere import user_cache
 from lumiere.data.curation import transnet_weights
 from lumiere.data.curation.transnet import HEIGHT, STEP, WIDTH, WINDOW
 
@@ -72,6 +72,6 @@ def cuts_of(inside: np.ndarray) -> set[int]:
 @functools.cache
 def network():
   """[100 27 48 3] -> the probabilities of the 50 frames in the middle; raises ValueError if the weights are not there."""
-  model, _ = transnet_weights.load(packaged.cache_folder() / transnet_weights.NAME)
+  model, _ = transnet_weights.load(user_cache.folder() / transnet_weights.NAME)
   run = jax.jit(lambda frames: jax.nn.sigmoid(model(frames[None])[0][0, _AROUND : _AROUND + STEP]))
   return lambda frames: np.asarray(run(frames))

@@ -5,6 +5,6 @@
 
 from lumiere.data.moving_shapes.captions import parse, write_caption
 from lumiere.data.moving_shapes.render import render
-from lumiere.data.moving_shapes.scene import Scene, Thing, random_scene
+from lumiere.data.moving_shapes.scene import Scene, Thing, extent_of, random_scene
 
-__all__ = ["Scene", "Thing", "parse", "random_scene", "render", "write_caption"]
+__all__ = ["Scene", "Thing", "extent_of", "parse", "random_scene", "render", "write_caption"]

@@ -1,10 +1,9 @@
 """Sample sheets are for looking at: one that cannot be made does not end a training."""
 
-from clu import metric_writers
-
 from lumiere.sampling.generator import Generator, SamplingError
 from lumiere.training import samples
 from lumiere.training.stages import Stage
+from lumiere.training.writers import metric_writers
 from tests.lumiere.experiments import micro
 
 

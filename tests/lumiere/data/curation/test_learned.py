@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lumiere import packaged
+from lumiere import user_cache
 from lumiere.data.curation import learned, transnet_weights
 
 
@@ -50,7 +50,7 @@ def test_a_hard_cut_is_after_its_frame_and_a_transition_is_a_shot_of_its_own():
 
 
 def test_missing_weights_are_told_with_the_command_that_fetches_them(monkeypatch, tmp_path):
-  monkeypatch.setattr(packaged, "cache_folder", lambda: tmp_path)
+  monkeypatch.setattr(user_cache, "folder", lambda: tmp_path)
   learned.network.cache_clear()
   with pytest.raises(ValueError, match="python -m lumiere.fetch --what=transnet"):
     learned.LearnedCuts()
