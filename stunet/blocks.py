@@ -12,6 +12,7 @@ of n = b * t images repeats each clip's embedding over its t frames.
 from typing import Literal
 
 import einops
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Shaped
@@ -19,11 +20,43 @@ from jaxtyping import Array, Float, Shaped
 ACTIVATIONS = {"gelu": lambda x: nnx.gelu(x, approximate=False), "silu": nnx.silu}
 
 
-def group_norm(channels: int, groups: int, dtype, rngs: nnx.Rngs) -> nnx.GroupNorm:
-  """GroupNorm with at most `groups` groups; statistics in float32, output in `dtype`."""
+ScaleShift = tuple[Float[Array, "n c"], Float[Array, "n c"]]
+
+
+class GroupNorm(nnx.GroupNorm):
+  """GroupNorm, then x * (1 + scale) + shift where they are given; statistics in float32, output in `dtype`.
+
+  All of it is one multiplication and one addition, whose factors are a number per image and channel. Flax's own norm sees its
+  groups as an axis: on a CPU that takes two to six times as long, without the scale and shift.
+  """
+
+  def __call__(
+    self, x: Float[Array, "n *places c"], scale_shift: ScaleShift | None = None
+  ) -> Float[Array, "n *places c"]:
+    """Normalises each of n images."""
+    wide, places = x.astype(jnp.float32), tuple(range(1, x.ndim - 1))
+    mean = self._over_groups(jnp.mean(wide, places))
+    variance = self._over_groups(jnp.mean(jnp.square(wide), places)) - jnp.square(mean)
+    weight, bias = (each[...].astype(jnp.float32)[None] for each in (self.scale, self.bias))
+    factor = weight * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + self.epsilon)
+    offset = bias - mean * factor
+    if scale_shift is not None:
+      scale, shift = (each.astype(jnp.float32) for each in scale_shift)
+      factor, offset = factor * (1 + scale), offset * (1 + scale) + shift
+    factor, offset = (jnp.expand_dims(each, places) for each in (factor, offset))
+    return (wide * factor + offset).astype(self.dtype)
+
+  def _over_groups(self, x: Float[Array, "n c"]) -> Float[Array, "n c"]:
+    """The mean of each channel's group."""
+    means = einops.reduce(x, "n (g c) -> n g", "mean", g=self.num_groups)
+    return einops.repeat(means, "n g -> n (g c)", c=self.group_size)
+
+
+def group_norm(channels: int, groups: int, dtype, rngs: nnx.Rngs) -> GroupNorm:
+  """GroupNorm with torch's epsilon."""
   if channels % groups:
     raise ValueError(f"norm_groups={groups} does not divide {channels} channels")
-  return nnx.GroupNorm(channels, groups, epsilon=1e-5, dtype=dtype, rngs=rngs)
+  return GroupNorm(channels, groups, epsilon=1e-5, dtype=dtype, rngs=rngs)
 
 
 def layer_norm(channels: int, dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
@@ -82,13 +115,13 @@ def resample(
 
 
 def scale_shift(
-  x: Float[Array, "n h w c"], dense: nnx.Linear | None, embedding: Float[Array, "b e"] | None
-) -> Float[Array, "n h w c"]:
-  """x * (1 + scale) + shift, which `dense` makes of each clip's embedding; x without a `dense`."""
+  dense: nnx.Linear | None, embedding: Float[Array, "b e"] | None, num_images: int
+) -> ScaleShift | None:
+  """What `dense` makes of each clip's embedding, for each of its images; None without a `dense`."""
   if dense is None:
-    return x
-  scale, shift = jnp.split(over_frames(dense(embedding), len(x))[:, None, None], 2, axis=-1)
-  return x * (1 + scale) + shift
+    return None
+  scale, shift = jnp.split(over_frames(dense(embedding), num_images), 2, axis=-1)
+  return scale, shift
 
 
 class ResBlock(nnx.Module):
@@ -121,7 +154,7 @@ class ResBlock(nnx.Module):
     """`embedding` has already passed the activation."""
     act = ACTIVATIONS[self.activation]
     h = self.conv1(resample(act(self.norm1(x)), self.how))
-    h = self.conv2(act(scale_shift(self.norm2(h), self.embedding, embedding)))
+    h = self.conv2(act(self.norm2(h, scale_shift(self.embedding, embedding, len(h)))))
     x = resample(x, self.how)
     if self.shortcut is not None:
       x = self.shortcut(x)
@@ -157,7 +190,7 @@ class FeedForward(nnx.Module):
     self, x: Float[Array, "n h w c"], embedding: Float[Array, "b e"] | None = None
   ) -> Float[Array, "n h w c"]:
     """`embedding` has one row per clip and has already passed the activation."""
-    h = scale_shift(self.norm(x), self.embedding, embedding)
+    h = self.norm(x, scale_shift(self.embedding, embedding, len(x)))
     # One long axis of places: on a CPU the gradient of dense layers with several takes twice as long.
     h = einops.rearrange(h, "n h w c -> (n h w) c")
     h = self.proj(ACTIVATIONS[self.activation](self.dense(h)))

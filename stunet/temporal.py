@@ -125,8 +125,8 @@ class ConvInflation(nnx.Module):
     h = einops.rearrange(x, "b t h w c -> (b t) h w c")
     h = act(self.norm1(self.spatial(h)))
     h = self.temporal(einops.rearrange(h, "(b t) h w c -> b t h w c", b=b), axis)
-    h = self.norm2(einops.rearrange(h, "b t h w c -> (b t) h w c"))
-    h = scale_shift(h, self.embedding, embedding)
+    h = einops.rearrange(h, "b t h w c -> (b t) h w c")
+    h = self.norm2(h, scale_shift(self.embedding, embedding, len(h)))
     return x + einops.rearrange(self.proj(act(h)), "(b t) h w c -> b t h w c", b=b)
 
 
@@ -173,8 +173,8 @@ class TemporalAttention(nnx.Module):
   ) -> Features:
     """`embedding`, `text` and its `mask` are used if the block is conditioned."""
     b, _, height, width, _ = x.shape
-    normed = self.norm(einops.rearrange(x, "b t h w c -> (b t) h w c"))
-    normed = scale_shift(normed, self.embedding, embedding)
+    images = einops.rearrange(x, "b t h w c -> (b t) h w c")
+    normed = self.norm(images, scale_shift(self.embedding, embedding, len(images)))
     normed = einops.rearrange(normed, "(b t) h w c -> b t h w c", b=b)
     if self.over == "clip":
       seen = normed if axis is None else whole(normed)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from stunet.blocks import conv3x3
+from stunet.blocks import conv3x3, group_norm
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (4, 4)])
@@ -35,3 +35,38 @@ def test_a_convolution_is_the_sum_over_its_taps_whatever_the_size(size):
   expected = jax.grad(squared(by_definition), (0, 1))(x, kernel)
   for one, other in zip(found, expected, strict=True):
     np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 6, 12), (3, 5, 12)], ids=["pictures", "captions"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_norm_is_that_of_flax_then_scale_and_shift(shape, scaled):
+  """And so are its gradients; features are not centred, as they never are."""
+  norm = group_norm(12, 4, jnp.float32, nnx.Rngs(0))
+  norm.scale[...], norm.bias[...] = jnp.linspace(0.5, 2, 12), jnp.linspace(-1, 1, 12)
+  x = 3 + 2 * jax.random.normal(jax.random.key(1), shape)
+  scale, shift = jax.random.normal(jax.random.key(2), (2, 3, 12))
+
+  def by_definition(x, scale, shift):
+    y = nnx.GroupNorm.__call__(norm, x)
+    places = tuple(range(1, x.ndim - 1))
+    return (
+      y * (1 + jnp.expand_dims(scale, places)) + jnp.expand_dims(shift, places) if scaled else y
+    )
+
+  def ours(x, scale, shift):
+    return norm(x, (scale, shift) if scaled else None)
+
+  np.testing.assert_allclose(ours(x, scale, shift), by_definition(x, scale, shift), atol=2e-5)
+  squared = lambda function: lambda *given: jnp.sum(jnp.sin(function(*given)))
+  found = jax.grad(squared(ours), (0, 1, 2))(x, scale, shift)
+  expected = jax.grad(squared(by_definition), (0, 1, 2))(x, scale, shift)
+  for one, other in zip(found, expected, strict=True):
+    np.testing.assert_allclose(one, other, atol=2e-5)
+
+
+def test_a_norm_of_half_precision_has_statistics_of_full():
+  x = (300 + jax.random.normal(jax.random.key(0), (2, 8, 8, 4))).astype(jnp.bfloat16)
+  y = group_norm(4, 2, jnp.bfloat16, nnx.Rngs(0))(x)
+  assert y.dtype == jnp.bfloat16
+  exact = group_norm(4, 2, jnp.float32, nnx.Rngs(0))(x.astype(jnp.float32))
+  np.testing.assert_allclose(y.astype(jnp.float32), exact, rtol=2**-8)
