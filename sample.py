@@ -53,6 +53,11 @@ flags.DEFINE_integer("steps", None, "Sampling steps of the base; default: as in 
 flags.DEFINE_integer("ssr_steps", None, "Sampling steps of super-resolution.")
 flags.DEFINE_enum("sampler", None, ["ddpm", "ddim", "dpm++"], "Sampler of both stages.")
 flags.DEFINE_float("guidance_scale", None, "Classifier-free guidance; 1 is none.")
+flags.DEFINE_list(
+  "guidance_interval",
+  None,
+  "LOWEST,HIGHEST log-SNR at which there is guidance; other steps take half of the time. Empty: all steps have it.",
+)
 flags.DEFINE_integer("window", None, "Frames of a super-resolution window; 0: all at once.")
 flags.DEFINE_integer("stride", None, "Frames between the starts of windows.")
 flags.DEFINE_integer(

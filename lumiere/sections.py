@@ -211,6 +211,8 @@ class SamplingConfig:
     num_steps: sampler steps.
     log_snr_shift: added to the noise levels of all steps but the first; below 0, more steps are at high noise.
     guidance_scale: classifier-free guidance weight; 1 is none.
+    guidance_interval: (lowest, highest) log-SNR at which there is guidance; at other noise levels the network is called once, with
+      the caption, in half of the time (Kynkäänniemi et al., 2024). Empty: at all levels.
     guidance_rescale: in [0, 1]; 1 restores the standard deviation of the conditional prediction (Lin et al., 2023).
     threshold: name and options of `diffusion.thresholding.make_threshold`.
     variance: of the "ddpm" sampler: "small", "large", or "learned", which interpolates between the two as further output
@@ -218,7 +220,7 @@ class SamplingConfig:
     window: frames of a MultiDiffusion window; 0 denoises the whole clip at once.
     stride: frames from the start of one window to the next; consecutive windows share window - stride frames.
     window_weights: "uniform" (the paper's mean) or "tapered".
-    windows_per_batch: windows denoised at a time; more is faster and takes more memory.
+    windows_per_batch: the most windows denoised at a time; more is faster and takes more memory.
     augmentation_level: super-resolution: noise level of the condition, in [0, 1].
   """
 
@@ -226,6 +228,7 @@ class SamplingConfig:
   num_steps: int = 50
   log_snr_shift: float = 0.0
   guidance_scale: float = 1.0
+  guidance_interval: tuple[float, ...] = ()
   guidance_rescale: float = 0.0
   threshold: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"name": "static"})
   variance: str = "small"
@@ -242,6 +245,13 @@ class SamplingConfig:
     self.make_levels()
     between("num_steps", self.num_steps, 1, MAX_STEPS)
     at_least("guidance_scale", self.guidance_scale, 0)
+    object.__setattr__(self, "guidance_interval", tuple(self.guidance_interval))
+    if len(self.guidance_interval) not in (0, 2) or sorted(self.guidance_interval) != [
+      *self.guidance_interval
+    ]:
+      raise ValueError(
+        f"guidance_interval={self.guidance_interval} must be (lowest, highest) log-SNR, such as (-6, 2), or empty"
+      )
     between("guidance_rescale", self.guidance_rescale, 0, 1)
     between("augmentation_level", self.augmentation_level, 0, 1)
     at_least("window", self.window, 0)
@@ -249,6 +259,15 @@ class SamplingConfig:
     one_of("window_weights", self.window_weights, ("uniform", "tapered"))
     if self.window and not 1 <= self.stride <= self.window:
       raise ValueError(f"stride={self.stride} must be between 1 and window={self.window}")
+
+  def at(self, log_snr: float) -> "SamplingConfig":
+    """The settings of a step from this noise level: outside `guidance_interval` they are those without guidance."""
+    guided = self.guidance_scale not in (0, 1)
+    if guided and self.guidance_interval:
+      lowest, highest = self.guidance_interval
+      scale = self.guidance_scale if lowest <= log_snr <= highest else 1.0
+      return dataclasses.replace(self, guidance_scale=scale, guidance_interval=())
+    return self
 
   def make_sampler(self):
     """The sampler that `sampler` names."""

@@ -71,7 +71,7 @@ def test_formats_lengths_and_prompt_files(sample, models, tmp_path):
   prompts.write_text(f"{PROMPT}\n\na white square rests on navy\n")
   code, _, _ = sample(
     f"--prompts_file={prompts}", "--format=png", "--num_frames=4", "--batch_size=1",
-    "--guidance_scale=1", "--seed=1", models[0], f"--out={tmp_path / 'out'}",
+    "--guidance_scale=3", "--guidance_interval=-2,2", "--seed=1", models[0], f"--out={tmp_path / 'out'}",
   )  # fmt: skip
   assert code == 0
   folder = tmp_path / "out" / "001_a-white-square-rests-on-navy_seed1.png"
@@ -283,6 +283,8 @@ def test_what_cannot_be_done_is_said(sample, models, runs, tmp_path):
     ([prompt, out, *models, "--size=wide"], ("--size=wide", "HEIGHTxWIDTH")),
     (["edit", prompt, out, *models, "--fit=bucket", "--size=32"], ("--fit=bucket", "--size=32")),
     (["extend", prompt, out, *models, "--fit=bucket", "--num_frames=16"], ("--fit=bucket needs an image or a video",)),
+    ([prompt, out, *models, "--guidance_interval=2,-6"], ("guidance_interval=(2.0, -6.0)", "(lowest, highest)")),
+    ([prompt, out, *models, "--guidance_interval=low,2"], ("--guidance_interval=low,2", "LOWEST,HIGHEST")),
     ([prompt, out, *models, "--format=avi"], ("--format", "mp4")),
     ([prompt, out, *models, "--sampler=euler"], ("--sampler", "ddim")),
     ([prompt, out, *models, "--sede=1"], ("sede",)),

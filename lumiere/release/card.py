@@ -72,9 +72,12 @@ def facts(trained: Trained, described: Mapping[str, Any]) -> list[str]:
     )
   if encoder := made_from.get("text_encoder"):
     lines.append(f"Reads caption states of the text encoder {encoder['checksum']}.")
+  guidance = f"guidance {sampling.guidance_scale:g}"
+  if sampling.guidance_interval:
+    guidance += " at log-SNRs from {:g} to {:g}".format(*sampling.guidance_interval)
   lines.append(
-    f"Sampling defaults: {sampling.sampler}, {sampling.num_steps} steps, guidance {sampling.guidance_scale:g}, noise levels "
-    f"shifted by {sampling.log_snr_shift:g} in log-SNR."
+    f"Sampling defaults: {sampling.sampler}, {sampling.num_steps} steps, {guidance}, noise levels shifted by "
+    f"{sampling.log_snr_shift:g} in log-SNR."
   )
   lines.append(f"`{release_folder.WEIGHTS}`: bfloat16, SHA-256 {described['sha256']}.")
   return lines

@@ -224,9 +224,9 @@ class Generator:
     # On the devices of the weights, as the states that steps return: otherwise the second step would be compiled once more.
     state = jax.device_put(sampler.initialize(first), self._replicated)
     table = sampler.table(log_snrs)
-    step = self._jitted(sampling, per_window)
     steps = range(len(log_snrs) - 1)
     for index in steps if progress is None else progress(steps, desc=self.title):
+      step = self._jitted(sampling.at(log_snrs[index]), per_window)
       row = {name: column[index] for name, column in table.items()}
       state = jax.block_until_ready(
         step(
@@ -349,16 +349,17 @@ def check_length(experiment: Experiment, sampling: SamplingConfig, num_frames: i
 def windows_at_a_time(
   experiment: Experiment, sampling: SamplingConfig, num_frames: int, clips: int, sharing: int
 ) -> tuple[int, int]:
-  """(windows of a clip, how many of them are denoised at a time): at least `sampling.windows_per_batch`.
+  """(windows of a clip, how many of them are denoised at a time).
 
-  With `clips` clips, and twice as many examples with guidance, that number divides evenly over the `sharing` devices. It may
-  therefore exceed the number of windows.
+  That is `sampling.windows_per_batch`, or fewer where as many calls do with fewer: of 5 windows, 3 at a time in place of 4. With
+  `clips` clips, and twice as many examples with guidance, it is then raised to a number that divides evenly over the
+  `sharing` devices, and may exceed the number of windows.
   """
   count = len(plan_windows(num_frames, sampling.window, sampling.stride).starts)
   examples = clips * (2 if is_guided(experiment, sampling) else 1)
   multiple = sharing // math.gcd(sharing, examples)
-  wanted = min(sampling.windows_per_batch, count)
-  return count, -(-wanted // multiple) * multiple
+  calls = math.ceil(count / sampling.windows_per_batch)
+  return count, math.ceil(math.ceil(count / calls) / multiple) * multiple
 
 
 def is_guided(experiment: Experiment, sampling: SamplingConfig) -> bool:

@@ -61,6 +61,7 @@ class Request:
   ssr_steps: int | None = None
   sampler: str | None = None
   guidance_scale: float | None = None
+  guidance_interval: Sequence[str] | None = None
   window: int | None = None
   stride: int | None = None
   base_window: int | None = None
@@ -318,11 +319,23 @@ def usable(base: Experiment, count: int) -> int:
   return count if count > base.data.num_frames else count // factor * factor
 
 
+def log_snrs(interval: Sequence[str]) -> tuple[float, ...]:
+  """The numbers of --guidance_interval; raises ValueError, which names it."""
+  try:
+    return tuple(map(float, interval))
+  except ValueError:
+    raise ValueError(
+      f"--guidance_interval={','.join(interval)} must be LOWEST,HIGHEST log-SNR, such as -6,2, or empty"
+    ) from None
+
+
 def sampling_settings(
   request: Request, base: Experiment, high: Experiment
 ) -> tuple[SamplingConfig, SamplingConfig | None]:
   """The settings of the base and of super-resolution, with those of the flags in place of the models' own."""
   shared = {"sampler": request.sampler, "guidance_scale": request.guidance_scale}
+  if request.guidance_interval is not None:
+    shared["guidance_interval"] = log_snrs(request.guidance_interval)
 
   def changed(own: SamplingConfig, num_steps, window, stride) -> SamplingConfig:
     if stride is None and window:

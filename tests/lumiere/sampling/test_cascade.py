@@ -66,6 +66,21 @@ def test_a_step_is_compiled_once(cascade, caplog):
   assert len(stages) == 2
 
 
+def test_guidance_in_an_interval_is_guidance_there_and_none_elsewhere(cascade):
+  base = cascade.without_ssr()
+  sampling = dataclasses.replace(base.base.experiment.sampling, guidance_scale=4.0, num_steps=3)
+  levels = sampling.make_levels().visited(base.base.schedule, 3)
+  make = lambda **changes: base.generate(
+    PROMPTS, seed=3, sampling=dataclasses.replace(sampling, **changes)
+  )
+  everywhere, nowhere = make(), make(guidance_scale=1.0)
+  assert (everywhere != nowhere).any()
+  np.testing.assert_array_equal(make(guidance_interval=(-100.0, 100.0)), everywhere)
+  np.testing.assert_array_equal(make(guidance_interval=(50.0, 100.0)), nowhere)
+  middle = make(guidance_interval=(levels[1], levels[1]))
+  assert (middle != everywhere).any() and (middle != nowhere).any()
+
+
 def test_without_super_resolution_videos_keep_the_base_size(cascade):
   assert cascade.without_ssr().generate(PROMPTS).shape == (2, 8, 8, 8, 3)
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from lumiere.sampling.generator import windows_at_a_time
 from lumiere.sampling.windows import in_windows
 from tests.lumiere.experiments import micro
 
@@ -45,3 +46,15 @@ def test_what_the_network_cannot_make_is_refused(base):
     in_windows(base, own, ["a"], 17)
   with pytest.raises(ValueError, match="'b'.*too few frames"):
     in_windows(base, None, [{0: "a", 15: "b"}], 16)
+
+
+@pytest.mark.parametrize(
+  ("most", "sharing", "at_a_time"),
+  [(1, 1, 1), (4, 1, 3), (5, 1, 5), (9, 1, 5), (4, 4, 4), (2, 3, 3)],
+)
+def test_windows_at_a_time_are_no_more_than_as_many_calls_need(base, most, sharing, at_a_time):
+  """Five windows; guidance is off, so that a clip is one example."""
+  sampling = dataclasses.replace(
+    base.sampling, window=8, stride=4, windows_per_batch=most, guidance_scale=1.0
+  )
+  assert windows_at_a_time(base, sampling, 24, 1, sharing) == (5, at_a_time)
