@@ -22,7 +22,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
-from scipy import ndimage
 
 # Input channels for known pixels and their mask.
 CHANNELS = 4
@@ -158,6 +157,8 @@ def soften(mask: Float[np.ndarray, "*b h w"], pixels: int) -> Float[np.ndarray, 
     raise ValueError(f"soft_edge={pixels} must be 0 pixels or more")
   if not pixels:
     return mask
+  from scipy import ndimage  # here, as it takes a while to import and few samples need it
+
   softened = np.array(mask, np.float32)
   for frame in softened.reshape(-1, *mask.shape[-2:]):
     if (frame < 1).any() and (frame > 0).any():
