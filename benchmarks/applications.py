@@ -1,6 +1,7 @@
 """Benchmarks of the applications, on held-out clips of moving shapes.
 
 python benchmarks/applications.py
+python benchmarks/applications.py --size=96x160 --only=long_video
 python benchmarks/applications.py --workdir=runs/stunet_masked_tiny --ssr_workdir=runs/ssr_tiny --style=runs/t2i_style_tiny
 """
 
@@ -9,7 +10,7 @@ import json
 
 from absl import flags
 
-from lumiere import cli
+from lumiere import cli, sizes
 
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Run or release of a conditional base; default: the model that ships."
@@ -18,6 +19,7 @@ _SSR_WORKDIR = flags.DEFINE_string(
   "ssr_workdir", None, "Run or release of super-resolution; empty: base only."
 )
 _STYLE = flags.DEFINE_string("style", "mosaic", "Run or release of a style; empty: none.")
+_SIZE = flags.DEFINE_string("size", None, "HEIGHTxWIDTH of the videos; default: as trained.")
 _NUM_CLIPS = flags.DEFINE_integer("num_clips", 32, "Held-out clips for each measurement.")
 _NUM_LONG = flags.DEFINE_integer("num_long", 4, "Clips of eight times the length.")
 _GUIDANCE = flags.DEFINE_float("guidance_scale", None, "Of the base; default: as in its config.")
@@ -30,6 +32,8 @@ def main():
   from lumiere.evaluation import applications
 
   cascade = Cascade.restore(*pretrained.cascade_of(_WORKDIR.value, _SSR_WORKDIR.value))
+  if _SIZE.value:
+    cascade = cascade.of_size(sizes.read(_SIZE.value, "--size"))
   if _GUIDANCE.value is not None:
     experiment = cascade.base.experiment
     sampling = dataclasses.replace(experiment.sampling, guidance_scale=_GUIDANCE.value)
