@@ -56,7 +56,7 @@ flags.DEFINE_float("guidance_scale", None, "Classifier-free guidance; 1 is none.
 flags.DEFINE_list(
   "guidance_interval",
   None,
-  "LOWEST,HIGHEST log-SNR at which there is guidance; other steps take half of the time. Empty: all steps have it.",
+  "LOWEST,HIGHEST log-SNR at which there is guidance; other steps call the network with the caption only. Empty: all steps have it.",
 )
 flags.DEFINE_integer("window", None, "Frames of a super-resolution window; 0: all at once.")
 flags.DEFINE_integer("stride", None, "Frames between the starts of windows.")

@@ -2,8 +2,8 @@
 
 python benchmarks/sampling.py --num_judged=64 --out=out/sampling
 
-The base that ships, captions of one thing that training never saw, the same noise in every row. A video alone is timed, whatever
-compiles first is not; rows take turns.
+The base that ships makes clips of one thing from held-out captions, with the same noise in every row. Times are those of one video
+at a time, without compiling; rows take turns.
 """
 
 import dataclasses

@@ -2,8 +2,8 @@
 
 python benchmarks/startup.py --out=out/startup
 
-Each command runs in a cache folder of its own, as on a new machine and as on one that ran it before. "sample.py" ends with
-its video file, "train.py" is stopped after its first step, whose data lies there.
+Each command has a cache folder of its own, which is empty at the first start. sample.py writes its video file; train.py trains
+one step, on data that was prepared before, and writes a checkpoint.
 """
 
 import json

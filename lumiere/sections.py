@@ -211,8 +211,8 @@ class SamplingConfig:
     num_steps: sampler steps.
     log_snr_shift: added to the noise levels of all steps but the first; below 0, more steps are at high noise.
     guidance_scale: classifier-free guidance weight; 1 is none.
-    guidance_interval: (lowest, highest) log-SNR at which there is guidance; at other noise levels the network is called once, with
-      the caption, in half of the time (Kynkäänniemi et al., 2024). Empty: at all levels.
+    guidance_interval: (lowest, highest) log-SNR at which there is guidance; at other noise levels the network is called with
+      the caption only, half of the operations (Kynkäänniemi et al., 2024). Empty: at all levels.
     guidance_rescale: in [0, 1]; 1 restores the standard deviation of the conditional prediction (Lin et al., 2023).
     threshold: name and options of `diffusion.thresholding.make_threshold`.
     variance: of the "ddpm" sampler: "small", "large", or "learned", which interpolates between the two as further output

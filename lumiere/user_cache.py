@@ -20,12 +20,10 @@ def folder() -> epath.Path:
 def keep_compiled():
   """From now on JAX keeps compiled programs in the cache folder: the second start of a command compiles nothing.
 
-  Says so when the folder is new. Where `JAX_COMPILATION_CACHE_DIR` is set, or `JAX_ENABLE_COMPILATION_CACHE` is false, JAX
-  does what they say. A folder that cannot be written is no error: programs are compiled as they were.
+  Says so when the folder is new. Where `JAX_COMPILATION_CACHE_DIR` or `JAX_ENABLE_COMPILATION_CACHE` is set, JAX does what they
+  say. A folder that cannot be written is no error: programs are compiled as they were.
   """
-  import jax  # here, so that a command line checks its flags first
-
-  if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache:
+  if {"JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"} & set(os.environ):
     return
   # Programs for a CPU are its machine code. A home may be shared by machines whose processors differ.
   compiled = folder() / "compiled" / _processor()
@@ -43,7 +41,10 @@ def keep_compiled():
   )
   for name, value in settings.items():
     if name.upper() not in os.environ:
-      jax.config.update(name, value)
+      # JAX reads its variables when it is imported. Here it is not, so that a command line checks its flags first.
+      os.environ[name.upper()] = str(value)
+      if "jax" in sys.modules:
+        sys.modules["jax"].config.update(name, value)
   if is_new:
     print(
       f"compiled programs are kept in {compiled}, at most {MAX_COMPILED / 1024**3:.0f} GiB "

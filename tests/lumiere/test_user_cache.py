@@ -11,8 +11,12 @@ import pytest
 from lumiere import user_cache
 
 CODE = """
+import sys
+if "jax first" in sys.argv:
+  import jax
 from lumiere import user_cache
 user_cache.keep_compiled()
+assert ("jax" in sys.modules) == ("jax first" in sys.argv)
 import jax
 events = []
 jax.monitoring.register_event_listener(lambda name, **_: events.append(name))
@@ -21,11 +25,11 @@ print("hits", events.count("/jax/compilation_cache/cache_hits"))
 """
 
 
-def start(home: pathlib.Path, **variables: str) -> subprocess.CompletedProcess:
+def start(home: pathlib.Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
   """A process that compiles, with a cache folder of its own."""
   kept = {name: value for name, value in os.environ.items() if "COMPILATION_CACHE" not in name}
   return subprocess.run(
-    [sys.executable, "-c", CODE],
+    [sys.executable, "-c", CODE, *arguments],
     env=kept | {"LUMIERE_CACHE": str(home)} | variables,
     capture_output=True,
     text=True,
@@ -39,8 +43,9 @@ def hits(done: subprocess.CompletedProcess) -> int:
   return int(re.search(r"hits (\d+)", done.stdout).group(1))
 
 
-def test_a_second_process_compiles_nothing_and_only_the_first_says_where(tmp_path):
-  first, second = start(tmp_path), start(tmp_path)
+@pytest.mark.parametrize("arguments", [(), ("jax first",)])
+def test_a_second_process_compiles_nothing_and_only_the_first_says_where(arguments, tmp_path):
+  first, second = start(tmp_path, *arguments), start(tmp_path, *arguments)
   assert hits(first) == 0 and hits(second) > 0
   assert f"compiled programs are kept in {tmp_path}" in first.stderr
   assert "compiled programs" not in second.stderr
