@@ -64,3 +64,20 @@ class Levels:
         f"not above the first one, {levels[0]:.3g}"
       )
     return np.concatenate([levels[:1], moved, levels[-1:]])
+
+
+@dataclasses.dataclass(frozen=True)
+class StartsOfSteps:
+  """The noise levels from which a student's steps start: what its training draws in place of `Levels` (`diffusion.distillation`).
+
+  Attributes:
+    log_snrs: the levels that the teacher passes, noisiest first, the last one clean: two steps for each of the student's.
+  """
+
+  log_snrs: Float64[np.ndarray, " n"]
+
+  def log_snr(self, schedule: Schedule, time: Float[Array, " b"]) -> Float[Array, " b"]:
+    """The level at a time in [0, 1], all equally likely."""
+    starts = jnp.asarray(self.log_snrs[:-1:2], jnp.float32)
+    index = jnp.minimum((time * len(starts)).astype(jnp.int32), len(starts) - 1)
+    return starts[index]

@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from diffusion.levels import Levels
+from diffusion.levels import Levels, StartsOfSteps
 from diffusion.schedule import Schedule, alpha_sigma, expand_like
 
 PREDICTIONS = ("eps", "v", "x0")
@@ -107,7 +107,8 @@ class Objective:
     x: Float[Array, "b ..."],
     key: PRNGKeyArray,
     conditioning: Any,
-    levels: Levels = Levels(),  # noqa: B008  (frozen)
+    levels: Levels | StartsOfSteps = Levels(),  # noqa: B008  (frozen)
+    teacher: Denoiser | None = None,
   ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
     """Draws a noise level and noise for each example, and evaluates the denoiser.
 
@@ -118,6 +119,7 @@ class Objective:
       key: of levels and noise.
       conditioning: passed to the denoiser.
       levels: which of the schedule's noise levels are drawn.
+      teacher: gives `prediction` too, and the denoiser learns to give the same; None has it learn from the data.
 
     Returns:
       (losses, log_snr): weighted mean squared error of each example, in float32, and its noise level.
@@ -128,7 +130,10 @@ class Objective:
     noise = jax.random.normal(noise_key, x.shape, x.dtype)
     alpha, sigma = alpha_sigma(expand_like(log_snr, x))
     z = alpha * x + sigma * noise
-    target = {"eps": noise, "v": alpha * noise - sigma * x, "x0": x}[self.prediction]
+    if teacher is None:
+      target = {"eps": noise, "v": alpha * noise - sigma * x, "x0": x}[self.prediction]
+    else:
+      target = jax.lax.stop_gradient(teacher(z, log_snr, conditioning).astype(jnp.float32))
     error = denoiser(z, log_snr, conditioning).astype(jnp.float32) - target
     weight = self.weight(log_snr)
     if self.weighting == "sigmoid":

@@ -25,7 +25,7 @@ from etils import epath
 from lumiere import checksums, processes, release_folder, trees, weights
 from lumiere import mesh as meshes
 from lumiere.experiment import STAGES, Experiment
-from lumiere.model import abstract_model
+from lumiere.model import TEACHER, abstract_model, with_teacher
 from lumiere.state import TrainState
 from lumiere.trained import Record, Trained
 from lumiere.trees import CheckpointError
@@ -291,6 +291,7 @@ def load_trained(
     return release_folder.load_trained(workdir, stages, step, mesh)
   record = load_record(workdir, step, stages)
   rebuild, params, frozen = abstract_model(record.experiment)
+  frozen = with_teacher(record.experiment, frozen, params)
   # Never as it was saved: that may have been on devices that are not here.
   params, frozen = meshes.abstract((params, frozen), mesh or meshes.one_device())
   part = "ema" if averaged else "params"
@@ -303,6 +304,7 @@ def load_trained(
       f"the checkpoint of step {record.step} in {workdir} holds weights that are not finite, first in {bad or bad_frozen}"
     )
   checksum = checksums.digest([sums, record.sums.get("frozen", {})])
+  frozen = {name: tree for name, tree in frozen.items() if name != TEACHER}
   return Trained(
     record.experiment, record.step, rebuild, params, frozen, record.provenance, checksum
   )

@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from lumiere.fields import at_least, from_mapping, one_of
+from lumiere.fields import at_least, between, from_mapping, one_of
 from lumiere.masks import CHANNELS, MaskConfig
 from lumiere.sections import (
   DataConfig,
   DiffusionConfig,
+  DistillationConfig,
   EvaluationConfig,
   MeshConfig,
   OptimizerConfig,
@@ -53,6 +54,7 @@ class Experiment:
     temporal: what inflation adds; required in the video stages, absent in the image stages.
     masks: masks of the pixels that a conditional stunet is given, with temporal.condition_channels=4; None for other networks.
     super_resolution: required in the ssr stages, absent in the others.
+    distillation: what a video network learns from the one that `init_from` names; None for networks that learn from the data.
     evaluation: FVD or KVD against held-out clips, for stunet.
     init_from: workdir whose weights training starts from: of the same stage; for a video stage also of the image stage that
       it freezes; for an image stage also of a video stage, whose image part is taken.
@@ -72,6 +74,7 @@ class Experiment:
   temporal: TemporalConfig | None = None
   masks: MaskConfig | None = None
   super_resolution: SuperResolutionConfig | None = None
+  distillation: DistillationConfig | None = None
   evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
   init_from: str = ""
   seed: int = 0
@@ -112,6 +115,7 @@ class Experiment:
         f"sampling.variance='learned' needs an image stage and model.out_channels=6, not stage={self.stage!r} "
         f"and {self.model.out_channels}"
       )
+    self._check_distillation()
     if self.is_super_resolution:
       check_channels(self.model)
     for name, size in (
@@ -126,6 +130,45 @@ class Experiment:
       raise ValueError(
         f"data.num_frames={self.data.num_frames} must be 1 for the image stage {self.stage!r}"
       )
+
+  def _check_distillation(self):
+    told, distillation, sampling = self.is_told_guidance, self.distillation, self.sampling
+    if told != bool(distillation and distillation.guidance_scales):
+      raise ValueError(
+        f"config.distillation.guidance_scales and temporal.guidance_embedding={told} must be given together or not at all"
+      )
+    if distillation is None:
+      return
+    if not self.is_video:
+      raise ValueError(f"config.distillation must be left out for the image stage {self.stage!r}")
+    if told:
+      if self.text is None:
+        raise ValueError("config.distillation.guidance_scales needs a network with text")
+      self.check_told(sampling)
+    if distillation.halves_steps and (
+      sampling.sampler != "ddim" or self.diffusion.weighting == "sigmoid"
+    ):
+      raise ValueError(
+        f"distillation.halves_steps needs sampling.sampler='ddim' and a diffusion.weighting other than 'sigmoid', not "
+        f"{sampling.sampler!r} and {self.diffusion.weighting!r}"
+      )
+
+  def check_told(self, sampling: SamplingConfig):
+    """Raises ValueError if the network is told the guidance weight and has not learnt what `sampling` asks for."""
+    if not self.is_told_guidance:
+      return
+    without = (1.0,) if sampling.guidance_interval else ()
+    for scale in (sampling.guidance_scale, *without):
+      between("sampling.guidance_scale", scale, *self.distillation.guidance_scales)
+    if sampling.guidance_rescale:
+      raise ValueError(
+        f"sampling.guidance_rescale={sampling.guidance_rescale} must be 0 for a network that is told the guidance weight"
+      )
+
+  @property
+  def is_told_guidance(self) -> bool:
+    """Whether the network is told the guidance weight, and called once a step."""
+    return self.temporal is not None and self.temporal.guidance_embedding
 
   @property
   def is_video(self) -> bool:

@@ -7,6 +7,7 @@ The conditioning is a dict that every wrapper of a denoiser passes on:
     low_res [b (t) h w c]              the upsampled, augmented condition (super-resolution)
     augmentation_level [b]             its noise level, in [0, 1] (super-resolution)
     known [b t h w 4]                  known pixels and their mask (conditional video networks; by default nothing is known)
+    guidance_scale [b]                 the guidance weight (distilled networks that are told it)
 """
 
 import functools
@@ -29,6 +30,9 @@ from stunet.stunet import STUNet, TemporalConfig
 
 Conditioning = Mapping[str, Array]
 Denoiser = Callable[[Array, Array, Conditioning], Array]
+
+# Where the frozen weights of a training hold those of a teacher.
+TEACHER = "teacher"
 
 
 class Model(nnx.Module):
@@ -61,15 +65,22 @@ class Model(nnx.Module):
       if isinstance(self.network, SSRUNet):
         levels = 1000.0 * conditioning["augmentation_level"]
         prediction = self.network(z, timesteps, conditioning["low_res"], levels, *text)
+      elif isinstance(self.network, STUNet):
+        prediction = self.network(
+          self._with_known(z, conditioning),
+          timesteps,
+          *text,
+          guidance_scale=conditioning.get("guidance_scale"),
+        )
       else:
-        prediction = self.network(self._with_known(z, conditioning), timesteps, *text)
+        prediction = self.network(z, timesteps, *text)
       return prediction if variance else prediction[..., : z.shape[-1]]
 
     return denoise
 
   def _with_known(self, z, conditioning: Conditioning):
     """z with the further channels of a conditional network."""
-    channels = self.network.temporal.condition_channels if isinstance(self.network, STUNet) else 0
+    channels = self.network.temporal.condition_channels
     if not channels:
       return z
     known = conditioning.get("known", jnp.zeros((*z.shape[:-1], channels), z.dtype))
@@ -90,6 +101,11 @@ def abstract_model(
   """
   # Which levels are rematerialised makes no other network, but other functions.
   return _abstract(experiment.model.remat_levels, *_what_is_built(experiment))
+
+
+def with_teacher(experiment: Experiment, frozen: weights.Weights, params: weights.Weights):
+  """The frozen weights that a training which starts with `params` keeps: a network that is distilled has itself as its teacher."""
+  return {**frozen, TEACHER: params} if experiment.distillation else frozen
 
 
 def _what_is_built(experiment: Experiment) -> tuple:

@@ -284,6 +284,34 @@ class SamplingConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class DistillationConfig:
+  """What a network learns from the one that it starts from, its teacher, in place of the data (`diffusion.distillation`).
+
+  Attributes:
+    guidance_scales: (lowest, highest) guidance weight. A network with `temporal.guidance_embedding` learns the guided prediction for
+      any weight between them, with one call in place of two. Empty for a network that is not told a weight.
+    halves_steps: whether each of the `sampling.num_steps` steps learns to do what two steps of the teacher do.
+  """
+
+  guidance_scales: tuple[float, ...] = ()
+  halves_steps: bool = False
+
+  def __post_init__(self):
+    object.__setattr__(self, "guidance_scales", tuple(self.guidance_scales))
+    if self.guidance_scales:
+      if (
+        len(self.guidance_scales) != 2 or not 0 < self.guidance_scales[0] <= self.guidance_scales[1]
+      ):
+        raise ValueError(
+          f"distillation.guidance_scales={self.guidance_scales} must be (lowest, highest), above 0, such as (1, 6), or empty"
+        )
+    elif not self.halves_steps:
+      raise ValueError(
+        "distillation has nothing to learn: give guidance_scales, or set halves_steps=True"
+      )
+
+
+@dataclasses.dataclass(frozen=True)
 class MeshConfig:
   """How the devices share the work; the remaining factor of their number is data parallelism.
 

@@ -52,7 +52,7 @@ def merge(
   initialised: Weights,
   loaded: Weights,
   prefix: tuple[str, ...] = (),
-  may_be_new: tuple[str, ...] | None = None,
+  may_be_new: tuple[tuple[str, ...], ...] = (),
 ) -> Weights:
   """Replaces the leaves of `initialised` under `prefix` by `loaded`, in the initialised leaves' dtypes.
 
@@ -60,7 +60,7 @@ def merge(
     initialised: the model's weights.
     loaded: the weights that replace them.
     prefix: the part of the model that is replaced.
-    may_be_new: a part of the model that keeps its initial weights if `loaded` lacks them; None for no such part.
+    may_be_new: parts of the model that keep their initial weights if `loaded` lacks them.
 
   Raises:
     ValueError: if leaves are missing from `loaded`, unknown to the model, or have another shape; names them.
@@ -68,8 +68,8 @@ def merge(
   target = traverse_util.flatten_dict(initialised)
   source = {prefix + path: leaf for path, leaf in traverse_util.flatten_dict(loaded).items()}
   wanted = {path for path in target if path[: len(prefix)] == prefix}
-  if may_be_new is not None:
-    wanted -= {path for path in wanted - set(source) if path[: len(may_be_new)] == may_be_new}
+  for part in may_be_new:
+    wanted -= {path for path in wanted - set(source) if path[: len(part)] == part}
   reshaped = [
     f"{'/'.join(path)}: {np.shape(source[path])} loaded, {target[path].shape} expected"
     for path in sorted(wanted & set(source))

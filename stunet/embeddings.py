@@ -28,10 +28,21 @@ def sinusoids(
 class TimestepEmbedding(nnx.Module):
   """Timestep -> sinusoids -> two dense layers."""
 
-  def __init__(self, sinusoid_dim: int, dim: int, activation: str, *, dtype, rngs: nnx.Rngs):
+  def __init__(
+    self,
+    sinusoid_dim: int,
+    dim: int,
+    activation: str,
+    *,
+    zero: bool = False,
+    dtype,
+    rngs: nnx.Rngs,
+  ):
+    """`zero` initialises the last layer to zero."""
     self.sinusoid_dim, self.activation = sinusoid_dim, activation
+    last = {"kernel_init": nnx.initializers.zeros} if zero else {}
     self.dense1 = nnx.Linear(sinusoid_dim, dim, dtype=dtype, rngs=rngs)
-    self.dense2 = nnx.Linear(dim, dim, dtype=dtype, rngs=rngs)
+    self.dense2 = nnx.Linear(dim, dim, dtype=dtype, rngs=rngs, **last)
 
   def __call__(self, timesteps: Float[Array, " b"]) -> Float[Array, "b dim"]:
     """`timesteps` in [0, 1000]."""

@@ -22,9 +22,12 @@ from jaxtyping import Array, Bool, Float
 
 from stunet import layout
 from stunet.blocks import ACTIVATIONS, conv3x3
-from stunet.embeddings import make_text_pool
+from stunet.embeddings import TimestepEmbedding, make_text_pool
 from stunet.image_unet import MAX_BLOCKS, ImageUNet, ImageUNetConfig, call, check_size, to_patches
 from stunet.temporal import AttentionInflation, ConvInflation, TemporalDown, TemporalUp
+
+# Of the guidance weight as it is embedded: the fastest sinusoids tell hundredths apart, the slowest see 1 to 10 as nearly straight.
+GUIDANCE_UNIT = 100.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +45,8 @@ class TemporalConfig:
     head_dim: width of a temporal attention head.
     conditioned: whether the added blocks also take noise level and caption (see temporal.py; in the paper they do not).
     condition_channels: further input channels, after the image network's: 4 for known pixels and their mask.
+    guidance_embedding: whether the network is told the guidance weight, so that one call gives the guided prediction; such a network
+      is distilled from one that is not told (configs/distill_guidance_release.py).
   """
 
   factors: tuple[int, ...]
@@ -52,6 +57,7 @@ class TemporalConfig:
   head_dim: int = 64
   conditioned: bool = False
   condition_channels: int = 0
+  guidance_embedding: bool = False
 
   def __post_init__(self):
     for field in ("factors", "attention_reach"):
@@ -99,6 +105,13 @@ class STUNet(nnx.Module):
     text_dim = config.text_dim if temporal.conditioned else 0
     # The image network's pooling was trained on single images: the added blocks have one of their own.
     self.text_pool = make_text_pool(config, text_dim, embedding_dim, **kinds)
+    self.guidance_embedding = (
+      TimestepEmbedding(
+        config.channels[0], config.embedding_dim, config.activation, zero=True, **kinds
+      )
+      if temporal.guidance_embedding
+      else None
+    )
     channels = temporal.condition_channels * config.patch_size**2
     self.condition_in = (
       conv3x3(channels, config.channels[0], image.dtype, rngs, zero=True) if channels else None
@@ -155,17 +168,24 @@ class STUNet(nnx.Module):
     text: Float[Array, "b l d"] | None = None,
     mask: Bool[Array, "b l"] | None = None,
     augmentation_timesteps: Float[Array, " b"] | None = None,
+    guidance_scale: Float[Array, " b"] | None = None,
   ) -> Float[Array, "b t h w out"]:
     """Predicts from noisy clips. Arguments as for `ImageUNet`, one row per clip; x has `condition_channels` more channels.
 
+    Args:
+      guidance_scale: of each clip, for a network with `guidance_embedding`.
+
     Raises:
-      ValueError: if the number of frames is not a multiple of the total temporal factor, or the size does not fit.
+      ValueError: if the number of frames is not a multiple of the total temporal factor, the size does not fit, or
+        `guidance_scale` is missing.
     """
+    if self.guidance_embedding is not None and guidance_scale is None:
+      raise ValueError("guidance_scale is missing: this network is told the guidance weight")
     check_size(x.shape, self.image.config, self.temporal.condition_channels)
     check_num_frames(x.shape[1], self.temporal.total_factor)
     axes = self.frame_axes(*x.shape[1:4])
     forward = layout.over_frames_axis(functools.partial(self._forward, axes))
-    return forward(x, timesteps, text, mask, augmentation_timesteps)
+    return forward(x, timesteps, text, mask, augmentation_timesteps, guidance_scale)
 
   def frame_axes(self, num_frames: int, height: int, width: int) -> list[str | None]:
     """For each level, the mesh axis that its frames are split over; None where every device has all of them.
@@ -189,11 +209,14 @@ class STUNet(nnx.Module):
       axes.append(layout.FRAMES if devices > 1 and divides else None)
     return axes
 
-  def _forward(self, axes, x, timesteps, text, mask, augmentation_timesteps):
+  def _forward(self, axes, x, timesteps, text, mask, augmentation_timesteps, guidance_scale):
     """`axes` are those of `frame_axes`; x holds this device's own frames."""
     image, config = self.image, self.image.config
     b = len(x)
     embedding, *states = image.condition(timesteps, text, mask, augmentation_timesteps)
+    if self.guidance_embedding is not None:
+      told = layout.gathered(self.guidance_embedding, image.dtype)(GUIDANCE_UNIT * guidance_scale)
+      embedding = embedding + ACTIVATIONS[config.activation](told)
     mask = None if config.attends_to_padding else mask
     added = embedding
     if self.text_pool is not None:

@@ -53,7 +53,7 @@ def test_a_config_is_an_experiment_and_its_model_builds(name, capsys, tmp_path):
     config.init_from = str(tmp_path)
     checkpoints.save_imported(tmp_path, IMPORTED[name], {"nothing": np.zeros(1)})
   experiment = checkpoints.read_experiment(config)
-  assert name.startswith(experiment.stage)
+  assert name.startswith((experiment.stage, "distill"))
   _, params, frozen = abstract_model(experiment)
   trainable, fixed = weights.count(params), weights.count(frozen)
   with capsys.disabled():

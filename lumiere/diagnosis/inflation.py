@@ -142,7 +142,7 @@ def gradients(
   @jax.jit
   def norms(params, frozen, batch):
     loss = lambda params: jnp.mean(
-      stage.losses(rebuild(params, frozen), batch, jax.random.key(0))[0]
+      stage.losses(rebuild, params, frozen, batch, jax.random.key(0))[0]
     )
     return jax.tree.map(jnp.linalg.norm, jax.tree.map(jnp.ravel, jax.grad(loss)(params)))
 

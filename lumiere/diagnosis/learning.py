@@ -166,7 +166,7 @@ def dropped(experiment: Experiment, fitted: Fit) -> Finding:
   stage, network = Stage(experiment), fitted.network
   rebuild, _, _ = abstract_model(experiment)
   losses = jax.jit(
-    lambda params, frozen, batch, key: stage.losses(rebuild(params, frozen), batch, key)[0]
+    lambda params, frozen, batch, key: stage.losses(rebuild, params, frozen, batch, key)[0]
   )
   changed, repeats = [], 8
   other = with_the_next_caption(fitted.batch)

@@ -47,7 +47,7 @@ def train_step(experiment: Experiment, mesh: meshes.AnyMesh) -> DryStep:
   """The training step; raises ValueError if the batch does not divide over the mesh."""
   meshes.check_divides(experiment, mesh)
   stage, config = Stage(experiment), experiment.train
-  rebuild, params, frozen = abstract_model(experiment)
+  rebuild, params, frozen = stage.abstract()
   optimizer = make_optimizer(experiment.optimizer, config.num_steps)
   state = jax.eval_shape(lambda params: init_state(params, optimizer), params)
   kept = jnp.dtype(config.frozen_dtype)

@@ -201,12 +201,13 @@ class Generator:
       videos or images in [-1, 1].
 
     Raises:
-      ValueError: if the network cannot generate that many frames.
+      ValueError: if the network cannot generate that many frames, or has not learnt that guidance.
       SamplingError: if the result has values that are not finite.
     """
     sampling = sampling or self.experiment.sampling
     if self.experiment.is_video:
       check_length(self.experiment, sampling, shape[0])
+    self.experiment.check_told(sampling)
     sampler = sampling.make_sampler()
     log_snrs = sampling.make_levels().visited(self.schedule, sampling.num_steps)
     initial_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
@@ -304,7 +305,10 @@ class Generator:
   ) -> State:
     model = self._rebuild(params, frozen)
     denoiser = model.denoiser(self.schedule, variance=sampling.variance == "learned")
-    if self.experiment.text:
+    if self.experiment.is_told_guidance:
+      told = jnp.full(len(state.z), sampling.guidance_scale, jnp.float32)
+      conditioning = {**conditioning, "guidance_scale": told}
+    elif self.experiment.text:
       denoiser = classifier_free(
         denoiser, unconditional, sampling.guidance_scale, sampling.guidance_rescale
       )
@@ -364,4 +368,5 @@ def windows_at_a_time(
 
 def is_guided(experiment: Experiment, sampling: SamplingConfig) -> bool:
   """Whether a call of the network has two halves, with and without the caption."""
-  return experiment.text is not None and sampling.guidance_scale not in (0, 1)
+  told = experiment.is_told_guidance
+  return experiment.text is not None and not told and sampling.guidance_scale not in (0, 1)

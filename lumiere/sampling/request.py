@@ -346,6 +346,7 @@ def sampling_settings(
     return fields.from_mapping(SamplingConfig, vars(own) | given, "sampling")
 
   sampling = changed(base.sampling, request.steps, request.base_window, request.base_stride)
+  base.check_told(sampling)
   if request.ssr_workdir is None:
     return sampling, None
   return sampling, changed(high.sampling, request.ssr_steps, request.window, request.stride)

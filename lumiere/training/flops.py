@@ -14,7 +14,6 @@ from jax.extend.core import Var
 from jax.sharding import AxisType
 
 from lumiere.experiment import Experiment
-from lumiere.model import abstract_model
 from lumiere.training.stages import Stage
 from stunet import layout
 
@@ -59,11 +58,11 @@ def trace_gradient(experiment: Experiment, frames: int = 1):
 def one_loss(experiment: Experiment, batch):
   """(one example's loss as a function of its trained weights and other arguments, their shapes)."""
   stage = Stage(experiment)
-  rebuild, params, frozen = abstract_model(experiment)
+  rebuild, params, frozen = stage.abstract()
   one = {name: jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype) for name, x in batch.items()}
 
   def loss(params, frozen, batch, key):
-    return jnp.mean(stage.losses(rebuild(params, frozen), batch, key)[0])
+    return jnp.mean(stage.losses(rebuild, params, frozen, batch, key)[0])
 
   return loss, (params, frozen, one, jax.random.key(0))
 

@@ -41,6 +41,7 @@ CHANGES = {
   "diffusion": _TASK,
   "super_resolution": _TASK,
   "super_resolution.crop": _CLIPS,
+  "distillation": _TASK,
   "optimizer": _STATE,
   "optimizer.learning_rate": _RATE,
   "optimizer.warmup_steps": _RATE,
@@ -74,6 +75,8 @@ CHANGES = {
   "seed": (WARNED, "noise and the order of the examples differ"),
   "dtype": _ROUNDING,
 }
+# Where the steps lie that are distilled.
+LEVELS_OF_STEPS = ("sampling.num_steps", "sampling.log_snr_shift")
 
 
 def checked(experiment: Experiment, record: Record, workdir) -> Experiment:
@@ -92,6 +95,10 @@ def checked(experiment: Experiment, record: Record, workdir) -> Experiment:
     experiment = dataclasses.replace(experiment, **started)
   for field, now, before in differences(experiment, record.experiment):
     verdict, why = verdict_on(field)
+    if (
+      field in LEVELS_OF_STEPS and experiment.distillation and experiment.distillation.halves_steps
+    ):
+      verdict, why = _LEVELS
     if (verdict, why) == _RATE:
       why = learning_rate_changes(experiment, record.experiment, record.step)
     what = f"config.{field}={now!r} differs from the run in {workdir}, {before!r}"

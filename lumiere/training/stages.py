@@ -5,20 +5,33 @@
     ssr_image  image crops       low resolution -> high resolution    everything trains
     ssr        video windows     low resolution -> high resolution    inflation trains; the ssr_image network is frozen
 
-They differ in two ways only: image or video, base or super-resolution. The loop knows none of them by name.
+They differ in two ways only: image or video, base or super-resolution. The loop knows none of them by name. A video network can
+also be distilled: it then learns from a teacher, whose weights are among the frozen ones.
 """
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Float64, PRNGKeyArray
 
+from diffusion.distillation import two_steps_in_one
+from diffusion.guidance import classifier_free
+from diffusion.levels import StartsOfSteps
 from lumiere import masks, weights
 from lumiere.experiment import PARENTS, Experiment
-from lumiere.model import Model, build_model, drop_text
+from lumiere.model import (
+  TEACHER,
+  Model,
+  abstract_model,
+  build_model,
+  drop_text,
+  unconditional,
+  with_teacher,
+)
 from lumiere.sizes import Size
 from ssr.augmentation import augment, degrade, upsample
 
@@ -37,6 +50,11 @@ class Stage:
   def build(self) -> Model:
     """The freshly initialised model."""
     return build_model(self.experiment, weights.Seeds(self.experiment.seed))
+
+  def abstract(self):
+    """`lumiere.model.abstract_model`, a teacher's weights included."""
+    rebuild, params, frozen = abstract_model(self.experiment)
+    return rebuild, params, with_teacher(self.experiment, frozen, params)
 
   def batch_shapes(self, size: Size | None = None) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes and dtypes of a batch, over all processes; of frames of a size, by default the largest that is trained on."""
@@ -58,10 +76,23 @@ class Stage:
     return shapes
 
   def losses(
-    self, model: Model, batch: Mapping[str, Array], key: PRNGKeyArray
+    self,
+    rebuild: Callable[[weights.Weights, weights.Weights], Model],
+    params: weights.Weights,
+    frozen: weights.Weights,
+    batch: Mapping[str, Array],
+    key: PRNGKeyArray,
   ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-    """The loss of each example, and its log-SNR."""
-    experiment = self.experiment
+    """The loss of each example, and its log-SNR.
+
+    Args:
+      rebuild: `(params, frozen) -> model`.
+      params: the trained weights.
+      frozen: all others, a teacher's included.
+      batch: of the shapes of `batch_shapes`.
+      key: of all that is drawn.
+    """
+    experiment, model = self.experiment, rebuild(params, frozen)
     x = batch["video" if experiment.is_video else "image"]
     text_key, crop_key, condition_key, loss_key = jax.random.split(key, 4)
     mask_key = jax.random.fold_in(key, 4)
@@ -83,8 +114,30 @@ class Stage:
       conditioning |= {"known": masks.shown(x, mask)}
     schedule = experiment.diffusion.make_schedule()
     objective = experiment.diffusion.make_objective()
-    levels = experiment.train.make_levels()
-    return objective.losses(model.denoiser(schedule), schedule, x, loss_key, conditioning, levels)
+    levels, teacher = experiment.train.make_levels(), None
+    if experiment.distillation:
+      teacher = rebuild(frozen[TEACHER], frozen).denoiser(schedule)
+      scales, scale_key = experiment.distillation.guidance_scales, jax.random.fold_in(key, 5)
+      if scales:
+        told = jax.random.uniform(scale_key, (len(x),), minval=scales[0], maxval=scales[1])
+        conditioning |= {"guidance_scale": told}
+      if experiment.distillation.halves_steps:
+        passed = self.teachers_log_snrs()
+        levels = StartsOfSteps(passed)
+        threshold = experiment.sampling.make_threshold()
+        teacher = two_steps_in_one(teacher, passed, objective.prediction, threshold)
+      elif scales:
+        teacher = classifier_free(teacher, unconditional, told)
+    return objective.losses(
+      model.denoiser(schedule), schedule, x, loss_key, conditioning, levels, teacher
+    )
+
+  def teachers_log_snrs(self) -> Float64[np.ndarray, " n"]:
+    """The levels of `sampling`, and between two of them the one that a sampling of twice as many steps passes."""
+    schedule, sampling = self.experiment.diffusion.make_schedule(), self.experiment.sampling
+    passed = sampling.make_levels().visited(schedule, 2 * sampling.num_steps)
+    passed[::2] = sampling.make_levels().visited(schedule, sampling.num_steps)
+    return passed
 
   def low_res_conditioning(
     self, x: Float[ArrayLike, "b ... c"], key: PRNGKeyArray

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from absl import logging
 from clu import parameter_overview
@@ -18,14 +19,18 @@ from etils import epath
 from lumiere import checkpoints, weights
 from lumiere import mesh as meshes
 from lumiere.data import sources
-from lumiere.experiment import PARENTS
-from lumiere.model import abstract_model, frozen_of, image_of
+from lumiere.experiment import PARENTS, Experiment
+from lumiere.fields import between
+from lumiere.model import abstract_model, frozen_of, image_of, with_teacher
 from lumiere.state import TrainState, init_state
 from lumiere.trained import Trained
 from lumiere.training import provenance
 from lumiere.training.log import say
 from lumiere.training.optimizers import make_optimizer
 from lumiere.training.stages import Stage
+
+# Parts of a video network that the one it starts from may lack.
+MAY_BE_NEW = (("network", "condition_in"), ("network", "guidance_embedding"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +70,7 @@ def go_on(
   stage: Stage, manager: checkpoints.Checkpoints, mesh: jax.sharding.Mesh, batches: Iterator
 ) -> Run:
   """A run as its workdir has it; `batches` go to their place. No weights are drawn, and none are read from elsewhere."""
-  rebuild, params, frozen = abstract_model(stage.experiment)
+  rebuild, params, frozen = stage.abstract()
   optimizer = optimizer_of(stage)
   init = functools.partial(init_state, optimizer=optimizer, lengths=stage.experiment.train.averages)
   state = jax.eval_shape(init, params)
@@ -81,6 +86,10 @@ def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> Trained | None:
   experiment = stage.experiment
   if not experiment.init_from:
     if stage.parent:
+      if experiment.distillation:
+        raise ValueError(
+          f"config.init_from is empty: give the workdir, or the release, of the {experiment.stage!r} network to distill"
+        )
       raise ValueError(
         f"config.init_from is empty: stage {experiment.stage!r} freezes the network of a {stage.parent!r} run; "
         "give that run's workdir"
@@ -89,7 +98,10 @@ def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> Trained | None:
   accepted = next(
     (image, video) for video, image in PARENTS.items() if experiment.stage in (image, video)
   )
+  if experiment.distillation:
+    accepted = (experiment.stage,)
   parent, step = checkpoints.load_experiment(experiment.init_from, stages=accepted)
+  check_teacher(experiment, parent)
   for field in ("model", "text", "diffusion", "super_resolution"):
     ours, theirs = getattr(experiment, field), getattr(parent, field)
     if field == "text" and ours and theirs:
@@ -105,6 +117,25 @@ def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> Trained | None:
   return checkpoints.load_trained(experiment.init_from, accepted, step, mesh)
 
 
+def check_teacher(experiment: Experiment, teacher: Experiment):
+  """Raises ValueError unless a network that is distilled can learn from the one that it starts from."""
+  if not experiment.distillation or not experiment.distillation.guidance_scales:
+    return
+  told = teacher.is_told_guidance
+  if experiment.distillation.halves_steps and not told:
+    raise ValueError(
+      f"distillation.guidance_scales with halves_steps=True: init_from={experiment.init_from} is not told the guidance weight; "
+      "distill it with halves_steps=False first"
+    )
+  if told and not experiment.distillation.halves_steps:
+    raise ValueError(
+      f"distillation.guidance_scales: init_from={experiment.init_from} is told the guidance weight already; set halves_steps=True"
+    )
+  if told:
+    for scale in experiment.distillation.guidance_scales:
+      between("distillation.guidance_scales", scale, *teacher.distillation.guidance_scales)
+
+
 def initial_weights(stage: Stage, warm_start: Trained | None, mesh: jax.sharding.Mesh):
   """(rebuild, params, frozen) on the mesh: fresh weights, and over them those of the warm start."""
   rebuild, abstract_params, abstract_frozen = abstract_model(stage.experiment)
@@ -117,12 +148,13 @@ def initial_weights(stage: Stage, warm_start: Trained | None, mesh: jax.sharding
     return rebuild, params, {}
   theirs = warm_start.experiment
   if theirs.stage == stage.experiment.stage:
-    return (
-      rebuild,
-      # A conditional network may start from one that is not: its further channels start at zero.
-      weights.merge(params, warm_start.params, may_be_new=("network", "condition_in")),
-      weights.merge(abstract_frozen, warm_start.frozen),
-    )
+    # Both start as zeros: a conditional network's further channels, and what a network is told of guidance.
+    params = weights.merge(params, warm_start.params, may_be_new=MAY_BE_NEW)
+    frozen = weights.merge(abstract_frozen, warm_start.frozen)
+    if stage.experiment.distillation:
+      # A copy, as training gives up the buffers that it starts with.
+      frozen = with_teacher(stage.experiment, frozen, jax.tree.map(jnp.copy, params))
+    return rebuild, params, frozen
   if stage.parent is None:  # the image part of a video model
     return rebuild, weights.merge(params, image_of(theirs, warm_start.frozen)), {}
   return rebuild, params, frozen_of(stage.experiment, warm_start.params)

@@ -37,7 +37,7 @@ def make_train_step(
   decay, parts = stage.experiment.train.ema_decay, stage.experiment.train.num_microbatches
 
   def loss_of(params: Weights, frozen: Weights, batch, key):
-    losses, log_snr = stage.losses(rebuild(params, frozen), batch, key)
+    losses, log_snr = stage.losses(rebuild, params, frozen, batch, key)
     return jnp.mean(losses), (losses, log_snr)
 
   value_and_grad = jax.value_and_grad(loss_of, has_aux=True)
@@ -83,7 +83,8 @@ def make_eval_step(stage: Stage, rebuild: Rebuild, shardings=None):
   root = jax.random.key(stage.experiment.seed + 1)
 
   def eval_step(params: Weights, frozen: Weights, batch: Mapping[str, Array], index):
-    losses, log_snr = stage.losses(rebuild(params, frozen), batch, jax.random.fold_in(root, index))
+    key = jax.random.fold_in(root, index)
+    losses, log_snr = stage.losses(rebuild, params, frozen, batch, key)
     return StepMetrics.single_from_model_output(
       loss=jnp.mean(losses), grad_norm=jnp.zeros(()), losses=losses, log_snr=log_snr
     )

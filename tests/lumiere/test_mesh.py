@@ -127,7 +127,7 @@ def test_a_batch_in_parts_is_the_mean_of_its_parts():
     rebuild = abstract_model(experiment)[0]
     loss = jax.jit(
       jax.value_and_grad(
-        lambda params, part, key: stage.losses(rebuild(params, frozen), part, key)[0].mean()
+        lambda params, part, key: stage.losses(rebuild, params, frozen, part, key)[0].mean()
       )
     )
     keys = jax.random.split(jax.random.fold_in(jax.random.key(experiment.seed), 0), 2)
