@@ -52,11 +52,13 @@ class GroupNorm(nnx.GroupNorm):
     return einops.repeat(means, "n g -> n (g c)", c=self.group_size)
 
 
-def group_norm(channels: int, groups: int, dtype, rngs: nnx.Rngs) -> GroupNorm:
-  """GroupNorm with torch's epsilon."""
+def group_norm(
+  channels: int, groups: int, dtype, rngs: nnx.Rngs, *, epsilon: float = 1e-5
+) -> GroupNorm:
+  """GroupNorm; `epsilon` is torch's default."""
   if channels % groups:
     raise ValueError(f"norm_groups={groups} does not divide {channels} channels")
-  return GroupNorm(channels, groups, epsilon=1e-5, dtype=dtype, rngs=rngs)
+  return GroupNorm(channels, groups, epsilon=epsilon, dtype=dtype, rngs=rngs)
 
 
 def layer_norm(channels: int, dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:

@@ -64,6 +64,13 @@ def test_a_norm_is_that_of_flax_then_scale_and_shift(shape, scaled):
     np.testing.assert_allclose(one, other, atol=1e-5 * np.abs(other).max())
 
 
+def test_a_norm_has_the_epsilon_that_is_asked_for():
+  x = 1e-3 * jnp.array([1.0, -1.0])[None, :, None]
+  for epsilon in (1e-5, 1e-6):
+    y = group_norm(1, 1, jnp.float32, nnx.Rngs(0), epsilon=epsilon)(x)
+    np.testing.assert_allclose(y[0, 0, 0], 1e-3 / np.sqrt(1e-6 + epsilon), rtol=1e-5)
+
+
 def test_a_norm_of_half_precision_has_statistics_of_full():
   x = (300 + jax.random.normal(jax.random.key(0), (2, 8, 8, 4))).astype(jnp.bfloat16)
   y = group_norm(4, 2, jnp.bfloat16, nnx.Rngs(0))(x)
