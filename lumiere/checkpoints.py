@@ -32,7 +32,7 @@ from lumiere.trees import CheckpointError
 
 PARTS = ("params", "ema", "opt_state")
 NOTES = ("data", "config", "provenance")
-INHERITED = ("model", "text", "diffusion", "super_resolution")
+INHERITED = ("model", "text", "diffusion", "super_resolution", "autoencoder")
 
 
 class _Manager(ocp.CheckpointManager):

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from lumiere.fields import at_least, between, from_mapping, one_of
-from lumiere.masks import CHANNELS, MaskConfig
+from lumiere.latents.autoencoder import AutoencoderConfig
+from lumiere.masks import MaskConfig
 from lumiere.sections import (
   DataConfig,
   DiffusionConfig,
@@ -52,8 +53,11 @@ class Experiment:
     mesh: how the devices share the work.
     text: captions; None for networks without text.
     temporal: what inflation adds; required in the video stages, absent in the image stages.
-    masks: masks of the pixels that a conditional stunet is given, with temporal.condition_channels=4; None for other networks.
+    masks: masks of the pixels that a conditional stunet is given, with one more of temporal.condition_channels than what is denoised
+      has channels; None for other networks.
     super_resolution: required in the ssr stages, absent in the others.
+    autoencoder: whose latents the network denoises, in place of pixels; None for pixels. It is never trained with the network.
+    autoencoder_from: folder of its weights, which `lumiere.convert` wrote; read by a "t2i" run that starts from nothing.
     distillation: what a video network learns from the one that `init_from` names; None for networks that learn from the data.
     evaluation: FVD or KVD against held-out clips, for stunet.
     init_from: workdir whose weights training starts from: of the same stage; for a video stage also of the image stage that
@@ -74,6 +78,8 @@ class Experiment:
   temporal: TemporalConfig | None = None
   masks: MaskConfig | None = None
   super_resolution: SuperResolutionConfig | None = None
+  autoencoder: AutoencoderConfig | None = None
+  autoencoder_from: str = ""
   distillation: DistillationConfig | None = None
   evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
   init_from: str = ""
@@ -93,10 +99,11 @@ class Experiment:
           f"config.{field} must be {'given' if wanted else 'left out'} for stage={self.stage!r}"
         )
     channels = self.temporal.condition_channels if self.temporal else 0
-    if channels != (CHANNELS if self.masks else 0) or (self.masks and self.stage != "stunet"):
+    wanted = self.channels + 1
+    if channels != (wanted if self.masks else 0) or (self.masks and self.stage != "stunet"):
       raise ValueError(
         f"config.masks and temporal.condition_channels={channels} must be given together, for stage='stunet' and as "
-        f"{CHANNELS}, or not at all"
+        f"{wanted}, or not at all"
       )
     if self.evaluation.every and self.stage != "stunet":
       raise ValueError(
@@ -116,6 +123,7 @@ class Experiment:
         f"and {self.model.out_channels}"
       )
     self._check_distillation()
+    self._check_latents()
     if self.is_super_resolution:
       check_channels(self.model)
     for name, size in (
@@ -129,6 +137,27 @@ class Experiment:
     elif self.data.num_frames != 1:
       raise ValueError(
         f"data.num_frames={self.data.num_frames} must be 1 for the image stage {self.stage!r}"
+      )
+
+  def _check_latents(self):
+    if self.autoencoder is None:
+      if self.autoencoder_from:
+        raise ValueError(
+          f"config.autoencoder_from={self.autoencoder_from!r} must be empty without config.autoencoder"
+        )
+      return
+    if self.is_super_resolution:
+      raise ValueError(
+        f"config.autoencoder must be left out for stage={self.stage!r}: super-resolution works on pixels"
+      )
+    given = self.model.in_channels, self.model.out_channels
+    if given != (self.channels, self.channels):
+      raise ValueError(
+        f"model.in_channels and out_channels are {given[0]} and {given[1]}; latents of this autoencoder have {self.channels}"
+      )
+    if self.sampling.threshold.get("name") != "none":
+      raise ValueError(
+        f"sampling.threshold={dict(self.sampling.threshold)} must be dict(name='none'): latents have no range to be kept in"
       )
 
   def _check_distillation(self):
@@ -176,9 +205,19 @@ class Experiment:
     return self.stage in ("stunet", "ssr")
 
   @property
+  def channels(self) -> int:
+    """Of what is denoised: pixels, or the latents of `autoencoder`."""
+    return self.autoencoder.latent_channels if self.autoencoder else 3
+
+  @property
+  def factor(self) -> int:
+    """How many pixels high and wide one place of what is denoised is."""
+    return self.autoencoder.factor if self.autoencoder else 1
+
+  @property
   def multiple(self) -> int:
     """What height and width of its videos are multiples of, in pixels."""
-    own = self.model.multiple
+    own = self.model.multiple * self.factor
     return math.lcm(own, self.super_resolution.factor) if self.super_resolution else own
 
   @property

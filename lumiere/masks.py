@@ -12,7 +12,7 @@ Training draws a mask for each example. The config gives the shares of the kinds
     border           the inside of a fixed rectangle: outpainting
     still_region     the first frame, and all but a fixed rectangle: cinemagraphs
 
-The network's input is the known pixels and the mask, [b t h w 4] (`shown`).
+The network's input is the known pixels and the mask, [b t h w 4] (`shown`). In latent models both are reduced to latents.
 """
 
 import dataclasses
@@ -23,8 +23,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-# Input channels for known pixels and their mask.
-CHANNELS = 4
 # Range of the rectangles' sides, relative to the frame's.
 SIDES = (0.3, 0.8)
 
@@ -49,8 +47,8 @@ class MaskConfig:
 
 
 def shown(
-  video: Float[ArrayLike, "b t h w 3"], mask: Float[ArrayLike, "b t h w 1"]
-) -> Float[Array, "b t h w 4"]:
+  video: Float[ArrayLike, "b t h w c"], mask: Float[ArrayLike, "b t h w 1"]
+) -> Float[Array, "b t h w c2"]:
   """The network's view of a clip: its known pixels, zero elsewhere, and the mask."""
   mask = jnp.asarray(mask)
   return jnp.concatenate([video * mask, mask], axis=-1)

@@ -6,20 +6,27 @@ The conditioning is a dict that every wrapper of a denoiser passes on:
     null_text, null_text_mask          their replacement where the caption is dropped; zeros by default
     low_res [b (t) h w c]              the upsampled, augmented condition (super-resolution)
     augmentation_level [b]             its noise level, in [0, 1] (super-resolution)
-    known [b t h w 4]                  known pixels and their mask (conditional video networks; by default nothing is known)
+    known [b t h w c+1]                known pixels and their mask (conditional video networks; by default nothing is known)
     guidance_scale [b]                 the guidance weight (distilled networks that are told it)
 """
 
 import functools
 from collections.abc import Callable, Mapping
 
+import einops
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from diffusion.schedule import expand_like
 from lumiere import weights
 from lumiere.experiment import Experiment
+from lumiere.latents.autoencoder import (
+  Autoencoder,
+  AutoencoderConfig,
+  decode_frames,
+  encode_frames,
+)
 from lumiere.text import TEXT_KEYS
 from lumiere.text.t5 import T5Config, T5Encoder
 from ssr.ssr_unet import SSRUNet
@@ -36,11 +43,14 @@ TEACHER = "teacher"
 
 
 class Model(nnx.Module):
-  """The contents of a checkpoint: the network of a stage, and its text encoder or None."""
+  """The contents of a checkpoint: the network of a stage, and its text encoder and autoencoder, or None."""
 
-  def __init__(self, network: nnx.Module, text_encoder: T5Encoder | None):
+  def __init__(
+    self, network: nnx.Module, text_encoder: T5Encoder | None, autoencoder: Autoencoder | None
+  ):
     self.network = network
     self.text_encoder = text_encoder
+    self.autoencoder = autoencoder
 
   def encode_text(self, batch: Mapping[str, Array]) -> dict[str, Array]:
     """Caption states of a batch: precomputed ones if it has them, else those of its tokens, else none."""
@@ -50,6 +60,36 @@ class Model(nnx.Module):
       return {}
     text = self.text_encoder(batch["tokens"], batch["mask"]).astype(jnp.float32)
     return {"text": text, "text_mask": batch["mask"]}
+
+  def encode(
+    self, pixels: Float[Array, "b ... c"], key: PRNGKeyArray | None = None
+  ) -> Float[Array, "b ... z"]:
+    """What the network denoises in place of images or clips in [-1, 1]: themselves, or latents, which are drawn with a `key`."""
+    if self.autoencoder is None:
+      return pixels
+    if pixels.ndim == 4:
+      return self.autoencoder.encode(pixels, key)
+    return encode_frames(self.autoencoder, pixels, key)
+
+  def decode(self, z: Float[Array, "b ... z"]) -> Float[Array, "b ... c"]:
+    """Images or clips from what the network denoises."""
+    if self.autoencoder is None:
+      return z
+    return self.autoencoder.decode(z) if z.ndim == 4 else decode_frames(self.autoencoder, z)
+
+  def known(
+    self, pixels: Float[Array, "b t h w 3"], mask: Float[Array, "b t h w 1"]
+  ) -> tuple[Float[Array, "b t h2 w2 z"], Float[Array, "b t h2 w2 1"]]:
+    """Known pixels and their mask in the space of what is denoised.
+
+    A latent is known as far as all of its pixels are. Unknown pixels are black when known ones are encoded, in training as in
+    sampling: an encoder sees beyond the pixels of a latent, and nothing of what is to be generated may show.
+    """
+    if self.autoencoder is None:
+      return pixels, mask
+    factor = self.autoencoder.config.factor
+    reduced = einops.reduce(mask, "b t (h y) (w x) 1 -> b t h w 1", "min", y=factor, x=factor)
+    return self.encode(jnp.where(mask > 0, pixels, -1.0)), reduced
 
   def denoiser(self, schedule, variance: bool = False) -> Denoiser:
     """The network as a denoiser `(z, log_snr, conditioning) -> prediction` under `schedule`.
@@ -114,6 +154,7 @@ def _what_is_built(experiment: Experiment) -> tuple:
     experiment.model,
     experiment.temporal if experiment.is_video else None,
     experiment.text.encoder if experiment.text else None,
+    experiment.autoencoder,
     experiment.is_super_resolution,
     experiment.compute_dtype,
   )
@@ -123,6 +164,7 @@ def _build(
   image: ImageUNetConfig,
   temporal: TemporalConfig | None,
   encoder: T5Config | None,
+  autoencoder: AutoencoderConfig | None,
   super_resolution: bool,
   dtype,
   rngs: nnx.Rngs,
@@ -133,7 +175,8 @@ def _build(
     unet = inflate(unet, temporal, rngs=rngs)
     if text_encoder is not None:
       freeze(text_encoder)
-  return Model(SSRUNet(unet) if super_resolution else unet, text_encoder)
+  latents = freeze(Autoencoder(autoencoder, dtype=dtype, rngs=rngs)) if autoencoder else None
+  return Model(SSRUNet(unet) if super_resolution else unet, text_encoder, latents)
 
 
 @functools.cache
@@ -150,13 +193,17 @@ def image_prefixes(experiment: Experiment) -> dict[tuple[str, ...], tuple[str, .
   return prefixes
 
 
-def frozen_of(experiment: Experiment, image: weights.Weights) -> weights.Weights:
-  """The frozen weights of a video stage, given the weights of the image model that it is inflated from.
+def frozen_of(
+  experiment: Experiment, image: weights.Weights, frozen_image: weights.Weights
+) -> weights.Weights:
+  """The frozen weights of a video stage, given the weights of the image model that it is inflated from, trained and frozen.
 
   Raises:
     ValueError: if they do not fit.
   """
   _, _, frozen = abstract_model(experiment)
+  for name, tree in autoencoder_of(frozen_image).items():
+    frozen = weights.merge(frozen, tree, (name,))
   for source, target in image_prefixes(experiment).items():
     tree = image
     for name in source:
@@ -165,8 +212,13 @@ def frozen_of(experiment: Experiment, image: weights.Weights) -> weights.Weights
   return frozen
 
 
+def autoencoder_of(frozen: weights.Weights) -> dict[str, weights.Weights]:
+  """The part of frozen weights that belongs to no stage, under its name: that of the autoencoder. Empty for models of pixels."""
+  return {name: tree for name, tree in frozen.items() if name == "autoencoder"}
+
+
 def image_of(experiment: Experiment, frozen: weights.Weights) -> weights.Weights:
-  """The weights of the image model that a video stage was inflated from: `frozen_of` undone."""
+  """The trained weights of the image model that a video stage was inflated from: `frozen_of` undone."""
   image = {}
   for target, source in image_prefixes(experiment).items():
     *outer, name = target

@@ -32,6 +32,7 @@ WEIGHTS, CONFIG, CARD = "weights.safetensors", "config.json", "README.md"
 PARTS = ("params", "frozen")
 # Fields that name places on the disk of whoever trained; their last part is enough for others.
 PATHS = (
+  ("autoencoder_from",),
   ("init_from",),
   ("data", "data_dir"),
   ("data", "folder"),

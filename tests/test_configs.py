@@ -58,7 +58,7 @@ def test_a_config_is_an_experiment_and_its_model_builds(name, capsys, tmp_path):
   trainable, fixed = weights.count(params), weights.count(frozen)
   with capsys.disabled():
     print(f"\n{name}: {trainable / 1e6:.3f}M trainable, {fixed / 1e6:.3f}M frozen", end=" ")
-  assert (fixed > 0) == experiment.is_video
+  assert (fixed > 0) == bool(experiment.is_video or experiment.autoencoder)
   assert experiment.to_json() == Experiment.from_config(experiment.to_json()).to_json()
 
 

@@ -21,6 +21,8 @@ def new_run(experiment: Experiment, num_steps: int) -> Iterator[Finding]:
   Raises:
     ValueError: if the experiment cannot run as it is.
   """
+  if experiment.autoencoder:
+    raise ValueError("config.autoencoder: only models of pixels can be examined")
   mesh = meshes.make_mesh(experiment.mesh)
   meshes.check_fits(experiment, mesh)
   stage = Stage(experiment)

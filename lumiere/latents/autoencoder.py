@@ -21,6 +21,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from lumiere import sizes
+from stunet import layout
 from stunet.attention import attend, split_heads
 from stunet.blocks import conv3x3, group_norm, resample
 
@@ -236,10 +237,10 @@ class Autoencoder(nnx.Module):
 
   def latents(
     self,
-    mean: Float[Array, "n h w z"],
-    log_variance: Float[Array, "n h w z"],
+    mean: Float[Array, "*n h w z"],
+    log_variance: Float[Array, "*n h w z"],
     key: Key[Array, ""] | None = None,
-  ) -> Float[Array, "n h w z"]:
+  ) -> Float[Array, "*n h w z"]:
     """Equation (2), without noise if there is no `key`."""
     if key is not None:
       noise = jax.random.normal(key, mean.shape, mean.dtype)
@@ -270,30 +271,30 @@ def encode_frames(
     autoencoder: the network.
     video: clips in [-1, 1]; height and width are multiples of the config's `factor`.
     key: of the samples; without one the latents are means.
-    frames_at_a_time: frames whose activations are in memory together.
+    frames_at_a_time: frames of each clip whose activations are in memory together. Devices that share a clip take all of theirs.
 
   Raises:
     ValueError: if height or width are no multiples, or if `frames_at_a_time` is below 1.
   """
-  frames = einops.rearrange(video, "b t h w c -> (b t) h w c")
-  moments = _map_frames(autoencoder.moments, frames, frames_at_a_time)
-  return einops.rearrange(
-    autoencoder.latents(*moments, key), "(b t) h w z -> b t h w z", b=len(video)
-  )
+  moments = _map_frames(autoencoder.moments, video, frames_at_a_time)
+  return autoencoder.latents(*moments, key)
 
 
 def decode_frames(
   autoencoder: Autoencoder, latents: Float[Array, "b t h w z"], frames_at_a_time: int = 8
 ) -> Float[Array, "b t h2 w2 c"]:
   """`Autoencoder.decode` of every frame; arguments and errors as for `encode_frames`."""
-  frames = einops.rearrange(latents, "b t h w z -> (b t) h w z")
-  images = _map_frames(autoencoder.decode, frames, frames_at_a_time)
-  return einops.rearrange(images, "(b t) h w c -> b t h w c", b=len(latents))
+  return _map_frames(autoencoder.decode, latents, frames_at_a_time)
 
 
-def _map_frames(function, frames: Float[Array, "n h w c"], frames_at_a_time: int):
-  """`function(frames)` in parts, so that memory does not grow with the number of frames."""
+def _map_frames(function, clips: Float[Array, "b t h w c"], frames_at_a_time: int):
+  """`function` of the frames of all clips, some at a time, so that memory does not grow with the number of frames."""
   if frames_at_a_time < 1:
     raise ValueError(f"frames_at_a_time={frames_at_a_time} must be 1 or more")
-  one = lambda frame: jax.tree.map(lambda leaf: leaf[0], function(frame[None]))
-  return jax.lax.map(one, frames, batch_size=min(frames_at_a_time, len(frames)))
+  b, t = clips.shape[:2]
+  if layout.axis_size(layout.FRAMES) > 1:  # a loop over frames would leave all but one device idle
+    frames = einops.rearrange(clips, "b t h w c -> (b t) h w c")
+    return jax.tree.map(lambda x: x.reshape(b, t, *x.shape[1:]), function(frames))
+  # Clips stay the leading axis of what is computed, as devices share them.
+  parts = jax.lax.map(function, jnp.moveaxis(clips, 1, 0), batch_size=min(frames_at_a_time, t))
+  return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), parts)

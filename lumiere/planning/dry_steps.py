@@ -93,7 +93,8 @@ def sample_step(
 
   def arguments(count: int):
     lead = (count, num_frames) if experiment.is_video else (count,)
-    clips = jax.ShapeDtypeStruct((*lead, *experiment.data.size, 3), jnp.float32)
+    size = (side // experiment.factor for side in experiment.data.size)
+    clips = jax.ShapeDtypeStruct((*lead, *size, experiment.channels), jnp.float32)
     batch = {
       name: jax.ShapeDtypeStruct((count, *x.shape[1:]), x.dtype)
       for name, x in stage.batch_shapes().items()

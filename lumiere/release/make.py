@@ -114,7 +114,7 @@ def join(temporal: epath.PathLike, image: epath.PathLike) -> tuple[Trained, str]
   frozen = (
     source.frozen
     if source.experiment.stage == experiment.stage
-    else frozen_of(experiment, source.params)
+    else frozen_of(experiment, source.params, source.frozen)
   )
   found, wanted = (
     release_folder.checksum_of(release_folder.flat(frozen)),

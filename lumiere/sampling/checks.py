@@ -37,7 +37,7 @@ def check_text_encoder(workdir: epath.PathLike, record: Record, text_encoder: ep
 def check_style(experiment: Experiment, style: epath.PathLike):
   """Raises CheckpointError unless a workdir is that of a "t2i" run, ValueError unless its network is that of the base."""
   trained, _ = checkpoints.load_experiment(style, stages=("t2i",))
-  for field in ("model", "text", "diffusion"):
+  for field in ("model", "text", "diffusion", "autoencoder"):
     ours, theirs = getattr(experiment, field), getattr(trained, field)
     if field == "diffusion":  # how the loss was weighted does not matter to a network
       ours, theirs = ((d.schedule, d.prediction) for d in (ours, theirs))

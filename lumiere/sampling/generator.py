@@ -151,6 +151,22 @@ class Generator:
   def _encode(self):
     return jax.jit(lambda params, frozen, batch: self._rebuild(params, frozen).encode_text(batch))
 
+  # From pixels to what is denoised, and back; nothing happens but in latent models.
+
+  @functools.cached_property
+  def _encode_pixels(self):
+    return jax.jit(lambda params, frozen, x: self._rebuild(params, frozen).encode(x))
+
+  @functools.cached_property
+  def _to_latents(self):
+    return jax.jit(lambda params, frozen, x, mask: self._rebuild(params, frozen).known(x, mask))
+
+  @functools.cached_property
+  def _decode(self):
+    if self.experiment.autoencoder is None:
+      return lambda params, frozen, z: z
+    return jax.jit(lambda params, frozen, z: self._rebuild(params, frozen).decode(z))
+
   def condition_on(
     self,
     low_res: Float[ArrayLike, "b ... h w c"],
@@ -189,7 +205,7 @@ class Generator:
 
     Args:
       conditioning: the results of `encode` and `condition_on`, merged.
-      shape: of one example, [t h w c] or [h w c].
+      shape: of one example in pixels, [t h w c] or [h w c].
       keys: one per example; its noise depends on nothing else.
       sampling: settings; by default those of the experiment.
       progress: wraps the steps, as `tqdm.tqdm(steps, desc=title)` does; an exception in it ends the sampling.
@@ -208,6 +224,12 @@ class Generator:
     if self.experiment.is_video:
       check_length(self.experiment, sampling, shape[0])
     self.experiment.check_told(sampling)
+    given = start and start.video
+    if self.experiment.autoencoder:
+      known = known and Known(*self._to_latents(*self._weights, known.video, known.mask))
+      start = start and Start(self._encode_pixels(*self._weights, start.video), start.strength)
+      factor = self.experiment.factor
+      shape = (*shape[:-3], shape[-3] // factor, shape[-2] // factor, self.experiment.channels)
     sampler = sampling.make_sampler()
     log_snrs = sampling.make_levels().visited(self.schedule, sampling.num_steps)
     initial_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
@@ -217,7 +239,7 @@ class Generator:
       between("strength", start.strength, 0, 1)
       log_snrs = log_snrs[sampling.num_steps - round(start.strength * sampling.num_steps) :]
       if len(log_snrs) == 1:
-        return jnp.asarray(start.video)
+        return jnp.asarray(given)
       alpha, sigma = alpha_sigma(jnp.float32(log_snrs[0]))
       first = alpha * start.video + sigma * noise
     if known is not None and self.experiment.masks:
@@ -239,7 +261,7 @@ class Generator:
           known and (known.video, known.mask, noise),
         )
       )
-    videos = sampler.finalize(state)
+    videos = self._decode(*self._weights, sampler.finalize(state))
     if not jnp.isfinite(videos).all():
       raise SamplingError(
         f"the {self.title} of the {self.experiment.stage} model of step {self.step} is not finite: its training may have "

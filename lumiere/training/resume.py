@@ -41,6 +41,8 @@ CHANGES = {
   "diffusion": _TASK,
   "super_resolution": _TASK,
   "super_resolution.crop": _CLIPS,
+  "autoencoder": _TASK,
+  "autoencoder_from": (WARNED, "it is not read: the run goes on from its workdir"),
   "distillation": _TASK,
   "optimizer": _STATE,
   "optimizer.learning_rate": _RATE,

@@ -95,7 +95,7 @@ class Stage:
     experiment, model = self.experiment, rebuild(params, frozen)
     x = batch["video" if experiment.is_video else "image"]
     text_key, crop_key, condition_key, loss_key = jax.random.split(key, 4)
-    mask_key = jax.random.fold_in(key, 4)
+    mask_key, latent_key = (jax.random.fold_in(key, number) for number in (4, 6))
     conditioning = model.encode_text(batch)
     if experiment.text:
       if experiment.text.null == "empty" and "null_text" not in conditioning:
@@ -111,7 +111,8 @@ class Stage:
       conditioning |= self.low_res_conditioning(x, condition_key)
     if experiment.masks:
       mask = masks.draw_masks(experiment.masks, mask_key, x.shape)
-      conditioning |= {"known": masks.shown(x, mask)}
+      conditioning |= {"known": masks.shown(*model.known(x, mask))}
+    x = model.encode(x, latent_key)
     schedule = experiment.diffusion.make_schedule()
     objective = experiment.diffusion.make_objective()
     levels, teacher = experiment.train.make_levels(), None

@@ -16,12 +16,12 @@ from absl import logging
 from clu import parameter_overview
 from etils import epath
 
-from lumiere import checkpoints, weights
+from lumiere import checkpoints, pretrained_autoencoder, weights
 from lumiere import mesh as meshes
 from lumiere.data import sources
 from lumiere.experiment import PARENTS, Experiment
 from lumiere.fields import between
-from lumiere.model import abstract_model, frozen_of, image_of, with_teacher
+from lumiere.model import abstract_model, autoencoder_of, frozen_of, image_of, with_teacher
 from lumiere.state import TrainState, init_state
 from lumiere.trained import Trained
 from lumiere.training import provenance
@@ -94,6 +94,10 @@ def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> Trained | None:
         f"config.init_from is empty: stage {experiment.stage!r} freezes the network of a {stage.parent!r} run; "
         "give that run's workdir"
       )
+    if experiment.autoencoder and not experiment.autoencoder_from:
+      raise ValueError(
+        "config.autoencoder_from is empty: a network that starts from nothing needs the weights of its autoencoder"
+      )
     return None
   accepted = next(
     (image, video) for video, image in PARENTS.items() if experiment.stage in (image, video)
@@ -102,7 +106,7 @@ def load_warm_start(stage: Stage, mesh: jax.sharding.Mesh) -> Trained | None:
     accepted = (experiment.stage,)
   parent, step = checkpoints.load_experiment(experiment.init_from, stages=accepted)
   check_teacher(experiment, parent)
-  for field in ("model", "text", "diffusion", "super_resolution"):
+  for field in ("model", "text", "diffusion", "super_resolution", "autoencoder"):
     ours, theirs = getattr(experiment, field), getattr(parent, field)
     if field == "text" and ours and theirs:
       ours, theirs = ((t.encoder, t.null, t.words) for t in (ours, theirs))
@@ -145,7 +149,7 @@ def initial_weights(stage: Stage, warm_start: Trained | None, mesh: jax.sharding
   shardings = meshes.weight_shardings(abstract_params, mesh)
   params = jax.jit(draw, compiler_options=options, out_shardings=shardings)()
   if warm_start is None:
-    return rebuild, params, {}
+    return rebuild, params, own_autoencoder(stage.experiment, mesh)
   theirs = warm_start.experiment
   if theirs.stage == stage.experiment.stage:
     # Both start as zeros: a conditional network's further channels, and what a network is told of guidance.
@@ -156,8 +160,17 @@ def initial_weights(stage: Stage, warm_start: Trained | None, mesh: jax.sharding
       frozen = with_teacher(stage.experiment, frozen, jax.tree.map(jnp.copy, params))
     return rebuild, params, frozen
   if stage.parent is None:  # the image part of a video model
-    return rebuild, weights.merge(params, image_of(theirs, warm_start.frozen)), {}
-  return rebuild, params, frozen_of(stage.experiment, warm_start.params)
+    params = weights.merge(params, image_of(theirs, warm_start.frozen))
+    return rebuild, params, autoencoder_of(warm_start.frozen)
+  return rebuild, params, frozen_of(stage.experiment, warm_start.params, warm_start.frozen)
+
+
+def own_autoencoder(experiment: Experiment, mesh: jax.sharding.Mesh) -> weights.Weights:
+  """The frozen weights of an image stage that starts from nothing: those of its autoencoder, if it has one."""
+  if experiment.autoencoder is None:
+    return {}
+  folder = experiment.autoencoder_from
+  return {"autoencoder": pretrained_autoencoder.restore(folder, experiment.autoencoder, mesh)}
 
 
 def optimizer_of(stage: Stage) -> optax.GradientTransformation:
