@@ -13,10 +13,9 @@ diffusers = pytest.importorskip("diffusers", reason="make test-parity installs i
 
 from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel  # noqa: E402
 
-from lumiere import weights  # noqa: E402
+from lumiere import checkpoints, weights  # noqa: E402
 from lumiere.interop import architectures, convert  # noqa: E402
 from lumiere.sections import DiffusionConfig  # noqa: E402
-from lumiere.training import checkpoints  # noqa: E402
 from stunet.image_unet import ImageUNetConfig  # noqa: E402
 from tests.lumiere.interop.published import GLIDE, SCHEDULER, adm_shapes, draw  # noqa: E402
 from tests.parity import adm_reference  # noqa: E402
