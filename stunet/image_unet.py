@@ -142,10 +142,12 @@ class ImageUNetConfig:
         raise ValueError(f"{field}={getattr(self, field)!r} must be one of {', '.join(accepted)}")
     if wrong := [width for width in self.channels if width % self.norm_groups]:
       raise ValueError(f"norm_groups={self.norm_groups} does not divide {wrong[0]} channels")
-    attending = (*self.attention_levels, *((self.coarsest,) if self.middle_transformers else ()))
+    attending = {*self.attention_levels}
+    if self.attention_levels or self.middle_transformers:
+      attending.add(self.coarsest)  # the middle's
     divisor = "num_heads" if self.num_heads else "head_dim"
     size = getattr(self, divisor)
-    if wrong := [self.channels[i] for i in attending if self.channels[i] % size]:
+    if wrong := [self.channels[i] for i in sorted(attending) if self.channels[i] % size]:
       raise ValueError(f"{divisor}={size} does not divide {wrong[0]} channels")
     if self.text_pool != "none" and not self.text_dim:
       raise ValueError(f"text_pool={self.text_pool!r} needs text to pool: set text_dim")
