@@ -200,13 +200,14 @@ def to_diffusers(config: ImageUNetConfig, size: Size) -> dict[str, Any]:
         "diffusers has no such network"
       )
   attends = [level in config.attention_levels for level in range(len(config.channels))]
+  layers = config.num_res_blocks
   return {
     "_class_name": "UNet2DConditionModel",
     "sample_size": size[0] if size[0] == size[1] else list(size),
     "in_channels": config.in_channels,
     "out_channels": config.out_channels,
     "block_out_channels": list(config.channels),
-    "layers_per_block": list(config.num_res_blocks),
+    "layers_per_block": layers[0] if len(set(layers)) == 1 else list(layers),
     "down_block_types": [_named(DOWN, flag) for flag in attends],
     "mid_block_type": FIXED["mid_block_type"][0],
     "up_block_types": [_named(UP, flag) for flag in reversed(attends)],
