@@ -4,6 +4,8 @@ python -m lumiere.convert --source=IF-I-M-v1.0 --out=runs/if_m                  
 python -m lumiere.convert --source=IF-I-M-v1.0/unet --out=runs/if_m              (its U-Net alone)
 python -m lumiere.convert --source=IF-I-M-v1.0 --out=runs/if_m                   (DeepFloyd's own folder: config.yml)
 python -m lumiere.convert --source=base.pt --architecture=glide_base --out=runs/glide
+python -m lumiere.convert --source=stable-diffusion-v1-5 --out=runs/sd           (the U-Net of Stable Diffusion)
+python -m lumiere.convert --source=v1-5.ckpt --architecture=stable_diffusion_1 --out=runs/sd
 python -m lumiere.convert --source=t5-v1_1-xxl --out=runs/t5_xxl                 (a text encoder)
 python -m lumiere.convert --source=IF-I-M-v1.0/text_encoder --out=runs/t5_xxl --variant=fp16
 python -m lumiere.convert --source=runs/t2i --to=diffusers --out=mine            (a run of ours, back)

@@ -5,8 +5,9 @@
     y = (shortcut(resample(x)) + h) * residual_scale
 
 Resampling happens *inside* the block, on both branches: 2x2 mean on the way down, nearest neighbour on the way up
-(BigGAN's form; Dhariwal and Nichol, 2021). Embeddings are per clip: a block that sees the frames of b clips as one batch
-of n = b * t images repeats each clip's embedding over its t frames.
+(BigGAN's form; Dhariwal and Nichol, 2021). Without scale and shift the embedding is added instead, conv1(...) + dense(embedding)
+before norm2, and a `PlainResample` takes the place of a resampling block (DDPM; latent diffusion). Embeddings are per clip: a
+block that sees the frames of b clips as one batch of n = b * t images repeats each clip's embedding over its t frames.
 """
 
 from typing import Literal
@@ -55,7 +56,7 @@ class GroupNorm(nnx.GroupNorm):
 def group_norm(
   channels: int, groups: int, dtype, rngs: nnx.Rngs, *, epsilon: float = 1e-5
 ) -> GroupNorm:
-  """GroupNorm; `epsilon` is torch's default."""
+  """GroupNorm, by default with torch's epsilon."""
   if channels % groups:
     raise ValueError(f"norm_groups={groups} does not divide {channels} channels")
   return GroupNorm(channels, groups, epsilon=epsilon, dtype=dtype, rngs=rngs)
@@ -139,13 +140,16 @@ class ResBlock(nnx.Module):
     groups: int,
     activation: str,
     residual_scale: float,
+    scale_shift: bool,
     dtype,
     rngs: nnx.Rngs,
   ):
     self.how, self.activation, self.residual_scale = how, activation, residual_scale
+    self.scale_shift = scale_shift
     self.norm1 = group_norm(c_in, groups, dtype, rngs)
     self.conv1 = conv3x3(c_in, c_out, dtype, rngs)
-    self.embedding = nnx.Linear(embedding_dim, 2 * c_out, dtype=dtype, rngs=rngs)
+    embedded = 2 * c_out if scale_shift else c_out
+    self.embedding = nnx.Linear(embedding_dim, embedded, dtype=dtype, rngs=rngs)
     self.norm2 = group_norm(c_out, groups, dtype, rngs)
     self.conv2 = conv3x3(c_out, c_out, dtype, rngs, zero=True)
     self.shortcut = None if c_in == c_out else nnx.Conv(c_in, c_out, (1, 1), dtype=dtype, rngs=rngs)
@@ -156,11 +160,33 @@ class ResBlock(nnx.Module):
     """`embedding` has already passed the activation."""
     act = ACTIVATIONS[self.activation]
     h = self.conv1(resample(act(self.norm1(x)), self.how))
-    h = self.conv2(act(self.norm2(h, scale_shift(self.embedding, embedding, len(h)))))
+    if self.scale_shift:
+      h = self.norm2(h, scale_shift(self.embedding, embedding, len(h)))
+    else:
+      h = self.norm2(h + over_frames(self.embedding(embedding), len(h))[:, None, None])
+    h = self.conv2(act(h))
     x = resample(x, self.how)
     if self.shortcut is not None:
       x = self.shortcut(x)
     return (x + h) * self.residual_scale
+
+
+class PlainResample(nnx.Module):
+  """One 3x3 convolution that halves height and width, or doubles them after nearest-neighbour upsampling."""
+
+  def __init__(self, c_in: int, c_out: int, how: Literal["down", "up"], *, dtype, rngs: nnx.Rngs):
+    self.how = how
+    if how == "up":
+      self.conv = conv3x3(c_in, c_out, dtype, rngs)
+    else:
+      # Zeros on all four sides, as torch has it: "SAME" would put them below and to the right only, and move the picture.
+      self.conv = nnx.Conv(c_in, c_out, (3, 3), 2, padding=((1, 1), (1, 1)), dtype=dtype, rngs=rngs)
+
+  def __call__(
+    self, x: Float[Array, "n h w c_in"], embedding=None
+  ) -> Float[Array, "n h2 w2 c_out"]:
+    """`embedding` is ignored: `ResBlock` takes one."""
+    return self.conv(resample(x, "up") if self.how == "up" else x)
 
 
 class FeedForward(nnx.Module):

@@ -1,9 +1,9 @@
-"""The text-to-image U-Net, one image at a time: the ADM / Imagen / DeepFloyd IF family.
+"""The text-to-image U-Net, one image at a time: the ADM / Imagen / DeepFloyd IF family, and Stable Diffusion 1 and 2.
 
     conv in -> levels down -> middle -> levels up -> norm, activation, conv out
 
-A level is a run of *stages* (a residual block, then text attention at the chosen levels) and, but for the coarsest, a
-resampling residual block. Every stage and every downsampler on the way down leaves a skip; every stage on the way up
+A level is a run of *stages* (a residual block, then text attention or a transformer at the chosen levels) and, but for the
+coarsest, a resampling block. Every stage and every downsampler on the way down leaves a skip; every stage on the way up
 takes one. The middle is two stages, or a transformer (Hoogeboom et al., 2023). All choices are fields of `ImageUNetConfig`, so
 that public weights and the miniature use the same code.
 """
@@ -19,8 +19,16 @@ from jaxtyping import Array, Bool, Float
 
 from stunet import layout
 from stunet.attention import TextAttention
-from stunet.blocks import ACTIVATIONS, FeedForward, ResBlock, conv3x3, group_norm
+from stunet.blocks import (
+  ACTIVATIONS,
+  FeedForward,
+  PlainResample,
+  ResBlock,
+  conv3x3,
+  group_norm,
+)
 from stunet.embeddings import ClipContext, TimestepEmbedding, make_text_pool
+from stunet.transformer import Transformer
 
 # More blocks a level are a slip of the finger: building them takes for ever.
 MAX_BLOCKS = 100
@@ -37,8 +45,8 @@ class ImageUNetConfig:
     middle_transformers: transformer blocks that are the middle in place of its two stages; 0 for those stages.
     up_narrows: whether upsampling goes to the width of the finer level in the same block, which costs less; in the ADM family
       the level's first stage does that.
-    in_channels: 3, or 6 with a low-resolution condition.
-    out_channels: 3, or 6 where the public weights also predict a variance.
+    in_channels: 3, 6 with a low-resolution condition, or 4 for the latents of Stable Diffusion.
+    out_channels: 3, 6 where the public weights also predict a variance, or 4 for latents.
     patch_size: side of the squares of pixels that become one place of the finest level, their values as channels (Hoogeboom
       et al., 2023, section 3.4): 2 quarters what the finest level costs. 1 leaves pixels as they are.
     text_dim: width of the text encoder's states; 0 for a network without text.
@@ -52,6 +60,11 @@ class ImageUNetConfig:
     attends_to_padding: whether states of padding are attended to like any other, as public models were trained.
     self_attention: whether the image attends to itself; False attends to the text only.
     head_dim: width of an attention head.
+    num_heads: heads of every attention, whatever its width, in place of `head_dim`; 0 goes by `head_dim`.
+    transformer_depth: blocks of the transformer (`stunet.transformer`) that stages end in at the attention levels, as in
+      Stable Diffusion; 0 for attention to the text and the image at once, as in the ADM family.
+    scale_shift: whether the embedding scales and shifts a norm of the residual blocks; False adds it before that norm.
+    plain_resampling: whether levels are left by one convolution in place of a resampling residual block.
     embedding_dim: width of the timestep embedding; None is 4 * channels[0].
     augmentation_embedding: whether the network embeds the noise level of its low-resolution condition.
     norm_groups: groups of every GroupNorm.
@@ -77,6 +90,10 @@ class ImageUNetConfig:
   attends_to_padding: bool = False
   self_attention: bool = True
   head_dim: int = 64
+  num_heads: int = 0
+  transformer_depth: int = 0
+  scale_shift: bool = True
+  plain_resampling: bool = False
   embedding_dim: int | None = None
   augmentation_embedding: bool = False
   norm_groups: int = 32
@@ -108,10 +125,11 @@ class ImageUNetConfig:
       raise ValueError(
         f"num_res_blocks={blocks} must give a number between 1 and {MAX_BLOCKS} for each of {len(self.channels)} levels"
       )
-    if not 0 <= self.middle_transformers <= MAX_BLOCKS:
-      raise ValueError(
-        f"middle_transformers={self.middle_transformers} must be between 0 and {MAX_BLOCKS}"
-      )
+    for field in ("middle_transformers", "transformer_depth"):
+      if not 0 <= getattr(self, field) <= MAX_BLOCKS:
+        raise ValueError(f"{field}={getattr(self, field)} must be between 0 and {MAX_BLOCKS}")
+    if self.num_heads < 0:
+      raise ValueError(f"num_heads={self.num_heads} must be 0 or more")
     for field in ("attention_levels", "remat_levels"):
       if any(not 0 <= level < len(self.channels) for level in getattr(self, field)):
         raise ValueError(f"{field}={getattr(self, field)} must lie in 0..{len(self.channels) - 1}")
@@ -124,9 +142,13 @@ class ImageUNetConfig:
         raise ValueError(f"{field}={getattr(self, field)!r} must be one of {', '.join(accepted)}")
     if wrong := [width for width in self.channels if width % self.norm_groups]:
       raise ValueError(f"norm_groups={self.norm_groups} does not divide {wrong[0]} channels")
-    attending = (*self.attention_levels, *((self.coarsest,) if self.middle_transformers else ()))
-    if wrong := [self.channels[i] for i in attending if self.channels[i] % self.head_dim]:
-      raise ValueError(f"head_dim={self.head_dim} does not divide {wrong[0]} channels")
+    attending = {*self.attention_levels}
+    if self.attention_levels or self.middle_transformers:
+      attending.add(self.coarsest)  # the middle's
+    divisor = "num_heads" if self.num_heads else "head_dim"
+    size = getattr(self, divisor)
+    if wrong := [self.channels[i] for i in sorted(attending) if self.channels[i] % size]:
+      raise ValueError(f"{divisor}={size} does not divide {wrong[0]} channels")
     if self.text_pool != "none" and not self.text_dim:
       raise ValueError(f"text_pool={self.text_pool!r} needs text to pool: set text_dim")
     if (self.text_pool == "clip") != (self.image_tokens > 0):
@@ -137,6 +159,20 @@ class ImageUNetConfig:
       raise ValueError("text_pool='clip' projects its states: set cross_attention_dim")
     if not self.self_attention and not self.text_dim:
       raise ValueError("self_attention=False needs text to attend to: set text_dim")
+    if self.transformer_depth:
+      self._check_transformer()
+
+  def _check_transformer(self):
+    for field, fits, wanted in (
+      ("text_dim", self.text_dim > 0, "the width of the states that it attends to"),
+      ("self_attention", self.self_attention, "True"),
+      ("text_norm", self.text_norm == "none", "'none': it takes the states as they are"),
+      ("middle_transformers", not self.middle_transformers, "0: those attend otherwise"),
+    ):
+      if not fits:
+        raise ValueError(
+          f"transformer_depth={self.transformer_depth} needs another {field} than {getattr(self, field)!r}: {wanted}"
+        )
 
   @property
   def coarsest(self) -> int:
@@ -147,6 +183,10 @@ class ImageUNetConfig:
   def multiple(self) -> int:
     """What height and width of its images are multiples of, in pixels."""
     return self.patch_size * 2**self.coarsest
+
+  def head_width(self, channels: int) -> int:
+    """Width of a head of an attention of so many channels."""
+    return channels // self.num_heads if self.num_heads else self.head_dim
 
   def upsampled_width(self, level: int) -> int:
     """Width of what leaves `level` on the way up."""
@@ -191,7 +231,9 @@ class TransformerStage(nnx.Module):
 class Level(nnx.Module):
   """The stages of one resolution and the resampling that leaves it (None where none does)."""
 
-  def __init__(self, stages: list[Stage | TransformerStage], resample: ResBlock | None):
+  def __init__(
+    self, stages: list[Stage | TransformerStage], resample: ResBlock | PlainResample | None
+  ):
     self.stages = nnx.List(stages)
     self.resample = resample
 
@@ -205,21 +247,31 @@ def _res_block(c_in, c_out, how, config: ImageUNetConfig, dtype, rngs) -> ResBlo
     groups=config.norm_groups,
     activation=config.activation,
     residual_scale=config.residual_scale,
+    scale_shift=config.scale_shift,
     dtype=dtype,
     rngs=rngs,
   )
 
 
-def _attention(channels, config: ImageUNetConfig, dtype, rngs) -> TextAttention:
+def _resample(c_in, c_out, how, config: ImageUNetConfig, dtype, rngs) -> ResBlock | PlainResample:
+  if config.plain_resampling:
+    return PlainResample(c_in, c_out, how, dtype=dtype, rngs=rngs)
+  return _res_block(c_in, c_out, how, config, dtype, rngs)
+
+
+def _attention(channels, config: ImageUNetConfig, dtype, rngs) -> TextAttention | Transformer:
+  states_dim = config.cross_attention_dim or config.text_dim
+  kinds = dict(
+    head_dim=config.head_width(channels), groups=config.norm_groups, dtype=dtype, rngs=rngs
+  )
+  if config.transformer_depth:
+    return Transformer(channels, states_dim, config.transformer_depth, **kinds)
   return TextAttention(
     channels,
-    config.cross_attention_dim or config.text_dim,
-    head_dim=config.head_dim,
+    states_dim,
     self_attention=config.self_attention,
     text_norm=config.text_norm,
-    groups=config.norm_groups,
-    dtype=dtype,
-    rngs=rngs,
+    **kinds,
   )
 
 
@@ -258,7 +310,7 @@ class ImageUNet(nnx.Module):
         c = width
         skips.append(c)
       last = level == config.coarsest
-      down.append(Level(stages, None if last else _res_block(c, c, "down", config, dtype, rngs)))
+      down.append(Level(stages, None if last else _resample(c, c, "down", config, dtype, rngs)))
       if not last:
         skips.append(c)
     self.down = nnx.List(down)
@@ -276,7 +328,7 @@ class ImageUNet(nnx.Module):
         stages.append(Stage(c + skips.pop(), width, attends(level), config, **kinds))
         c = width
       finer = config.upsampled_width(level)
-      up.append(Level(stages, _res_block(c, finer, "up", config, dtype, rngs) if level else None))
+      up.append(Level(stages, _resample(c, finer, "up", config, dtype, rngs) if level else None))
       c = finer
     self.up = nnx.List(up)  # coarsest first: the order of use
 

@@ -1,10 +1,11 @@
 """What a published network is, read from its configuration: our config for it, or a sentence that says what we lack."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from lumiere.interop import kinds
+from lumiere.interop import kinds, stable_diffusion
 from lumiere.sections import DiffusionConfig, SamplingConfig
 from lumiere.sizes import Size
 from lumiere.text.glide import GlideTextConfig
@@ -24,6 +25,7 @@ class Published:
     text: its text encoder, in the same file; None if there is none.
     max_length: states of a caption that it takes.
     prefix: what stands before all names in its files.
+    unused: names of other things in its files -> what they are.
   """
 
   model: ImageUNetConfig
@@ -33,6 +35,7 @@ class Published:
   text: GlideTextConfig | None = None
   max_length: int = 0
   prefix: str = ""
+  unused: Mapping[re.Pattern, str] = dataclasses.field(default_factory=dict)
 
 
 _GLIDE = dict(
@@ -47,6 +50,18 @@ _GLIDE = dict(
 
 def _process(name: str) -> DiffusionConfig:
   return DiffusionConfig(schedule={"name": name, "spacing": "linspace"}, prediction="eps")
+
+
+def _stable_diffusion(version: int, prediction: str, resolution: int) -> Published:
+  return Published(
+    stable_diffusion.VERSIONS[version],
+    stable_diffusion.process(prediction),
+    resolution,
+    stable_diffusion.SAMPLING,
+    max_length=stable_diffusion.MAX_TEXT_LENGTH,
+    prefix=stable_diffusion.PREFIX,
+    unused=stable_diffusion.UNUSED,
+  )
 
 
 # How authors sample; all of these networks predict their variance. DeepFloyd IF: defaults of its stages.
@@ -114,6 +129,10 @@ PUBLISHED = {
     max_length=79,  # two embeddings, 77 tokens
     prefix="model.",
   ),
+  # Their resolutions are of latents, an eighth of the picture's.
+  "stable_diffusion_1": _stable_diffusion(1, "eps", 64),
+  "stable_diffusion_2": _stable_diffusion(2, "eps", 64),
+  "stable_diffusion_2_v": _stable_diffusion(2, "v", 96),
 }
 DOWN = {"ResnetDownsampleBlock2D": False, "SimpleCrossAttnDownBlock2D": True}
 UP = {"ResnetUpsampleBlock2D": False, "SimpleCrossAttnUpBlock2D": True}
@@ -143,7 +162,7 @@ FIXED = {
 def from_diffusers_unet(
   config: Mapping[str, Any], text_proj: Mapping[str, Any] | None = None
 ) -> ImageUNetConfig:
-  """The config of a diffusers `UNet2DConditionModel` of the DeepFloyd IF family, or of Karlo's decoder.
+  """The config of a diffusers `UNet2DConditionModel`: of DeepFloyd IF, Karlo's decoder, or Stable Diffusion 1 and 2.
 
   Args:
     config: its `config.json`.
@@ -154,6 +173,8 @@ def from_diffusers_unet(
   """
   if config.get("_class_name", "UNet2DConditionModel") != "UNet2DConditionModel":
     raise ValueError(f"_class_name={config['_class_name']!r} must be UNet2DConditionModel")
+  if stable_diffusion.is_one(config):
+    return stable_diffusion.from_diffusers(config)
   for field, accepted in FIXED.items():
     if config.get(field, accepted[0]) not in accepted:
       raise ValueError(
@@ -302,6 +323,13 @@ def to_diffusers_unet(config: ImageUNetConfig, size: Size) -> dict[str, Any]:
   Raises:
     ValueError: names the field that diffusers has no network for.
   """
+  if config.transformer_depth:
+    return stable_diffusion.to_diffusers(config, size)
+  for field, only in (("num_heads", 0), ("scale_shift", True), ("plain_resampling", False)):
+    if getattr(config, field) != only:
+      raise ValueError(
+        f"{field}={getattr(config, field)} cannot be written: diffusers has {only} with transformer_depth=0"
+      )
   if config.text_dim and config.text_norm == "layer":
     raise ValueError(
       "text_norm='layer' cannot be written: diffusers' blocks have 'group' or 'none'"

@@ -23,6 +23,7 @@ from lumiere.interop import (
   folders,
   mapping,
   names,
+  stable_diffusion,
   tensors,
   text,
   text_architectures,
@@ -67,7 +68,7 @@ def convert(
   """
   if source.is_file() and architecture is None:
     raise ValueError(
-      f"--architecture is missing: {source} is a bare file of weights; one of {', '.join(architectures.PUBLISHED)}"
+      f"--architecture is missing: {source} is a bare file of weights; {_suggestion(source, variant)}"
     )
   if not source.is_file() and architecture is not None:
     raise ValueError(
@@ -77,6 +78,15 @@ def convert(
     if source.is_file():
       return _convert_published(source, partial, architecture, variant)
     return _convert_folder(source, partial, variant)
+
+
+def _suggestion(source: pathlib.Path, variant: str | None) -> str:
+  """Which architecture a bare file may be, from what can be read of it."""
+  with contextlib.suppress(ValueError), tensors.open_tensors(source, variant) as found:
+    shapes = {name: tensor.shape for name, tensor in found.items()}
+    if what := stable_diffusion.describe_file(shapes):
+      return f"it holds {what}"
+  return f"one of {', '.join(architectures.PUBLISHED)}"
 
 
 def _convert_folder(source: pathlib.Path, out: pathlib.Path, variant: str | None) -> mapping.Fit:
@@ -117,7 +127,9 @@ def _convert_unet(
     model = architectures.from_diffusers_unet(config, text_proj)
   path = scheduler / "scheduler_config.json"
   if not path.is_file():
-    raise ValueError(f"{path} is missing: it says in which process the network was trained")
+    raise ValueError(
+      f"{path} is missing: it says in which process the network was trained, and what it predicts, eps or v"
+    )
   process = files.read_json(path)
   with files.about(path):
     diffusion, sampling = architectures.from_diffusers_scheduler(process)
@@ -128,6 +140,9 @@ def _convert_unet(
     if text_proj is not None:
       sampling = architectures.KARLO_SAMPLING | sampling
       experiment = describe(model, diffusion, sampling, resolution, None, MAX_TEXT_LENGTH + 2)
+    elif model.transformer_depth:
+      sampling = sampling | stable_diffusion.SAMPLING
+      experiment = describe(model, diffusion, sampling, resolution, None, MAX_TEXT_LENGTH)
     else:
       experiment = describe_if(model, diffusion, sampling, resolution)
   paths = [folders.find_weights(part, variant) for part in parts]
@@ -188,11 +203,15 @@ def _convert_published(
     )
   why = f"GLIDE's text encoder: {' and '.join(glide.FILES)} are not beside {source.name}"
   with tensors.open_tensors(source, variant) as found:
+    if published.model.transformer_depth:
+      with files.about(source):
+        shapes = {name: tensor.shape for name, tensor in found.items()}
+        stable_diffusion.check_file(shapes, published.model)
     fitted = _write(
       experiment,
       found,
       names.adm(published.model, published.prefix),
-      {text.GLIDE_TEXT: why} if config else {},
+      {text.GLIDE_TEXT: why} if config else published.unused,
       source,
       out,
     )

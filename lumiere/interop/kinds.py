@@ -65,6 +65,21 @@ DIFFUSERS_UNET = {
   "norm_num_groups": SIZE,
   "sample_size": _or(SIZE, _list_of(SIZE)),
 }
+STABLE_DIFFUSION_UNET = {
+  "in_channels": _needed(SIZE),
+  "out_channels": _needed(SIZE),
+  "block_out_channels": _needed(_list_of(SIZE)),
+  "layers_per_block": _needed(_or(COUNT, _list_of(COUNT))),
+  "down_block_types": _needed(_list_of(TEXT)),
+  "up_block_types": _needed(_list_of(TEXT)),
+  "act_fn": _needed(TEXT),
+  "attention_head_dim": _needed(_or(SIZE, _list_of(SIZE))),
+  "cross_attention_dim": _needed(SIZE),
+  "transformer_layers_per_block": COUNT,
+  "use_linear_projection": FLAG,
+  "norm_num_groups": SIZE,
+  "sample_size": _or(SIZE, _list_of(SIZE)),
+}
 KARLO_TEXT = {
   "clip_embeddings_dim": SIZE,
   "clip_extra_context_tokens": COUNT,

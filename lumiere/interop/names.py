@@ -27,6 +27,22 @@ RES_BLOCK = {
     "norm2": "out_layers.0", "conv2": "out_layers.3", "shortcut": "skip_connection",
   },
 }  # fmt: skip
+# A level's resampling by one convolution.
+PLAIN_RESAMPLE = {
+  "diffusers": {"down": "conv", "up": "conv"},
+  "adm": {"down": "op", "up": "conv"},
+}
+_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "out": "to_out.0"}
+# A block of the transformer that a stage of Stable Diffusion ends in: diffusers took these names over.
+TRANSFORMER_BLOCK = {
+  "norm1": "norm1",
+  **{f"self_attention/{ours}": f"attn1.{theirs}" for ours, theirs in _ATTENTION.items()},
+  "norm2": "norm2",
+  **{f"cross_attention/{ours}": f"attn2.{theirs}" for ours, theirs in _ATTENTION.items()},
+  "norm3": "norm3",
+  "dense": "ff.net.0.proj",
+  "proj": "ff.net.2",
+}
 # Leaves that are not called as ours.
 LEAVES = {
   "kernel": "weight", "scale": "weight", "embedding": "weight",
@@ -42,13 +58,17 @@ class Module:
     name: its prefix.
     part: which of `parts` of its rows ours are.
     parts: how many of ours it holds; they alternate, head by head.
-    head_dim: rows of a head.
+    head_dim: rows of a head; -1 if `heads` says so.
+    heads: how many there are; -1 if `head_dim` says so.
+    ones: axes of size 1 at the end of its weight when it is written: 2 where a dense layer is a 1x1 convolution there.
   """
 
   name: str
   part: int = 0
   parts: int = 1
-  head_dim: int = 0
+  head_dim: int = -1
+  heads: int = -1
+  ones: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,14 +97,15 @@ class Source:
     tensor = tensor.reshape(self.shape)
     if self.module.parts > 1:
       rest = tensor.shape[1:]
-      heads = tensor.reshape(-1, self.module.parts, self.module.head_dim, *rest)
+      heads = tensor.reshape(self.module.heads, self.module.parts, self.module.head_dim, *rest)
       tensor = heads[:, self.module.part].reshape(-1, *rest)
     return tensor.transpose(self.axes)
 
   def store(self, weight: np.ndarray) -> np.ndarray:
     """The tensor from our weight, in schemes where it holds nothing else."""
     assert self.module.parts == 1
-    return weight.transpose(np.argsort(self.axes))
+    ones = (1,) * self.module.ones if weight.ndim > 1 else ()
+    return weight.transpose(np.argsort(self.axes)).reshape(*self.shape, *ones)
 
 
 def source_of(path: str, shape: tuple[int, ...], modules: Mapping[str, Module]) -> Source:
@@ -142,15 +163,46 @@ def diffusers(config: ImageUNetConfig) -> dict[str, Module]:
     else:
       level, index = ("", rest[1]) if side == "middle" else (f".{rest[0]}", rest[2])
       prefix = f"{block}{level}.{'attentions' if kind == 'attention' else 'resnets'}.{index}"
-    parts = attention if kind == "attention" else RES_BLOCK["diffusers"]
+    if kind == "attention":
+      parts = transformer(config) if config.transformer_depth else attention
+    else:
+      parts = convolutions(config, "diffusers", side, kind)
     table |= {f"{ours}/{part}": f"{prefix}.{name}" for part, name in parts.items()}
-  return {ours: Module(name) for ours, name in table.items()}
+  modules = {ours: Module(name) for ours, name in table.items()}
+  if config.transformer_depth and convolves_into_transformers(config):
+    for ours, module in modules.items():
+      if ours.endswith(("/attention/proj_in", "/attention/proj_out")):
+        modules[ours] = dataclasses.replace(module, ones=2)
+  return modules
+
+
+def convolves_into_transformers(config: ImageUNetConfig) -> bool:
+  """Whether files have 1x1 convolutions around transformers: those of Stable Diffusion 1, which counts its heads, do."""
+  return config.num_heads > 0
+
+
+def transformer(config: ImageUNetConfig) -> dict[str, str]:
+  """The modules of a transformer, by our names and theirs."""
+  table = {name: name for name in ("norm", "proj_in", "proj_out")}
+  for index in range(config.transformer_depth):
+    table |= {
+      f"blocks/{index}/{ours}": f"transformer_blocks.{index}.{theirs}"
+      for ours, theirs in TRANSFORMER_BLOCK.items()
+    }
+  return table
+
+
+def convolutions(config: ImageUNetConfig, scheme: str, side: str, kind: str) -> dict[str, str]:
+  """The modules of a residual block, or of what resamples in place of one, by our names and theirs."""
+  if kind == "resample" and config.plain_resampling:
+    return {"conv": PLAIN_RESAMPLE[scheme][side]}
+  return RES_BLOCK[scheme]
 
 
 def adm(config: ImageUNetConfig, prefix: str = "") -> dict[str, Module]:
   """The table of the code of guided-diffusion, GLIDE, DeepFloyd IF and Karlo: blocks are counted through, keys are fused.
 
-  `prefix` stands before all names.
+  Stable Diffusion's own code counts in the same way; its transformers are those of diffusers. `prefix` stands before all names.
   """
   pool = "encoder_pooling" if config.text_pool == "attention" else "transformer_proj"
   table = {
@@ -181,21 +233,19 @@ def adm(config: ImageUNetConfig, prefix: str = "") -> dict[str, Module]:
   fused |= {name: ("encoder_kv", ("text_key", "text_value")) for name in ("text_key", "text_value")}
   modules = {ours: Module(name) for ours, name in table.items()}
   blocks = adm_places(config)
+  head_dim, heads = (-1, config.num_heads) if config.num_heads else (config.head_dim, -1)
   for ours, kind in places(config):
-    if kind == "attention":
+    if kind != "attention":
+      names = convolutions(config, "adm", ours.split("/")[0], kind)
+    elif config.transformer_depth:
+      names = transformer(config)
+    else:
       names = {"norm": "norm", "text_norm": "norm_encoder", "out": "proj_out"}
-      modules |= {
-        f"{ours}/{part}": Module(f"{blocks[ours]}.{name}") for part, name in names.items()
-      }
       for part, (name, parts) in fused.items():
         modules[f"{ours}/{part}"] = Module(
-          f"{blocks[ours]}.{name}", parts.index(part), len(parts), config.head_dim
+          f"{blocks[ours]}.{name}", parts.index(part), len(parts), head_dim, heads
         )
-    else:
-      names = RES_BLOCK["adm"]
-      modules |= {
-        f"{ours}/{part}": Module(f"{blocks[ours]}.{name}") for part, name in names.items()
-      }
+    modules |= {f"{ours}/{part}": Module(f"{blocks[ours]}.{name}") for part, name in names.items()}
   return {
     ours: dataclasses.replace(module, name=prefix + module.name) for ours, module in modules.items()
   }

@@ -85,3 +85,15 @@ def test_training_times_are_spread_evenly():
 def test_bad_settings_are_refused(make, message):
   with pytest.raises(ValueError, match=message):
     make()
+
+
+def test_the_schedule_of_latent_diffusion_has_betas_whose_roots_are_evenly_spaced():
+  """Against the product of 1 - beta, step by step; the last level of Stable Diffusion is known: alpha^2 = 0.00466."""
+  schedule = make_schedule("scaled_linear", beta_start=0.00085, beta_end=0.012)
+  alpha_squared, found = 1.0, []
+  for step in range(1000):
+    root = 0.00085**0.5 + (0.012**0.5 - 0.00085**0.5) * step / 999
+    alpha_squared *= 1 - root**2
+    found.append(np.log(alpha_squared / (1 - alpha_squared)))
+  np.testing.assert_allclose(schedule.log_snrs, found, rtol=1e-9, atol=1e-9)
+  assert alpha_squared == pytest.approx(0.00466, abs=5e-6)
