@@ -249,8 +249,13 @@ def _read_frozen(
     raise CheckpointError(f"the frozen weights in {error}") from error
 
 
-def save_imported(workdir: epath.PathLike, experiment: Experiment, tree: weights.Weights):
-  """Writes a workdir to start from and to sample from; leaves may be `weights.Deferred`."""
+def save_imported(
+  workdir: epath.PathLike,
+  experiment: Experiment,
+  tree: weights.Weights,
+  frozen: weights.Weights | None = None,
+):
+  """Writes a workdir to start from and to sample from, of trained and frozen weights; leaves may be `weights.Deferred`."""
   path = epath.Path(workdir).resolve() / "checkpoints" / "0"
   # Imported weights are in the dtype of their files; a model reads them in its own.
   noting, sums = trees.noting_sums(tree, ("float32",))
@@ -263,7 +268,13 @@ def save_imported(workdir: epath.PathLike, experiment: Experiment, tree: weights
         **{name: ocp.args.JsonSave(note) for name, note in notes.items()},
       ),
     )
-  trees.write_json(path / "checksums", _seal({"ema": sums["float32"]}, notes))
+  found = {"ema": sums["float32"]}
+  if frozen:
+    noting, sums = trees.noting_sums(frozen, ("float32",))
+    with ocp.PyTreeCheckpointer() as checkpointer:
+      checkpointer.save(epath.Path(workdir).resolve() / "frozen", noting)
+    found["frozen"] = sums["float32"]
+  trees.write_json(path / "checksums", _seal(found, notes))
 
 
 def load_trained(

@@ -141,6 +141,10 @@ class Experiment:
 
   def _check_latents(self):
     if self.autoencoder is None:
+      if not self.is_super_resolution and self.model.in_channels != self.channels:
+        raise ValueError(
+          f"model.in_channels={self.model.in_channels} must be 3, those of pixels; a network of latents needs config.autoencoder"
+        )
       if self.autoencoder_from:
         raise ValueError(
           f"config.autoencoder_from={self.autoencoder_from!r} must be empty without config.autoencoder"

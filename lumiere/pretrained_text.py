@@ -7,7 +7,7 @@ A folder holds everything that captions need:
     checksums/      of the weights
     spiece.model    T5's SentencePiece model; ByT5 has none, its tokens are bytes
     *.gz            GLIDE's BPE
-    vocab.json, merges.txt      CLIP's BPE
+    vocab.json, merges.txt      CLIP's BPE; special_tokens_map.json where it pads otherwise than with the end
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ KINDS = {
   "glide": (GlideTextConfig, GlideTextEncoder),
   "clip": (ClipConfig, ClipEncoder),
 }
-TOKENIZERS = ("spiece.model", "tokenizer.json", *FILES, *clip.FILES)
+TOKENIZERS = ("spiece.model", "tokenizer.json", *FILES, *clip.FILES, clip.SPECIAL)
 Config = T5Config | GlideTextConfig | ClipConfig
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lumiere.interop import kinds, stable_diffusion
+from lumiere.latents.autoencoder import AutoencoderConfig
 from lumiere.sections import DiffusionConfig, SamplingConfig
 from lumiere.sizes import Size
 from lumiere.text.glide import GlideTextConfig
@@ -20,12 +21,13 @@ class Published:
   Attributes:
     model: the network.
     diffusion: the process that it was trained in.
-    resolution: side of what it generates, in pixels.
+    resolution: side of what it generates, in pixels or places of latents.
     sampling: how its authors sample it, fields of `SamplingConfig`.
     text: its text encoder, in the same file; None if there is none.
     max_length: states of a caption that it takes.
     prefix: what stands before all names in its files.
     unused: names of other things in its files -> what they are.
+    autoencoder: of its latents, in the same file; None for pixels.
   """
 
   model: ImageUNetConfig
@@ -36,6 +38,7 @@ class Published:
   max_length: int = 0
   prefix: str = ""
   unused: Mapping[re.Pattern, str] = dataclasses.field(default_factory=dict)
+  autoencoder: AutoencoderConfig | None = None
 
 
 _GLIDE = dict(
@@ -61,6 +64,7 @@ def _stable_diffusion(version: int, prediction: str, resolution: int) -> Publish
     max_length=stable_diffusion.MAX_TEXT_LENGTH,
     prefix=stable_diffusion.PREFIX,
     unused=stable_diffusion.UNUSED,
+    autoencoder=AutoencoderConfig(),
   )
 
 

@@ -10,13 +10,14 @@ Dense layers of the attention are 1x1 convolutions in the authors' files; their 
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx, traverse_util
 
 from lumiere import weights
-from lumiere.interop import mapping
+from lumiere.interop import kinds, mapping
 from lumiere.interop.names import Module, source_of
 from lumiere.interop.tensors import Tensor
 from lumiere.latents.autoencoder import Autoencoder, AutoencoderConfig
@@ -77,6 +78,19 @@ _AUTHORS = Naming(
   finest_first=True,
 )
 NAMINGS = (_DIFFUSERS, _OLD_DIFFUSERS, _AUTHORS)
+BLOCKS = {"down": "DownEncoderBlock2D", "up": "UpDecoderBlock2D"}
+# Fields of diffusers' AutoencoderKL that may have these values only; a field that is not there has the first.
+FIXED = {
+  "act_fn": ("silu", "swish"),
+  "use_quant_conv": (True,),
+  "use_post_quant_conv": (True,),
+  "mid_block_add_attention": (True,),
+  "shift_factor": (None, 0.0),
+  "latents_mean": (None,),
+  "latents_std": (None,),
+}
+# In single files of Stable Diffusion, before the authors' names.
+PREFIXES = ("first_stage_model.", "vae.")
 # In the authors' files of an autoencoder alone.
 UNUSED = {re.compile(r"loss\..*"): "of training"}
 
@@ -167,6 +181,50 @@ def config_of(
   )
 
 
+def from_diffusers(config: Mapping[str, Any]) -> AutoencoderConfig:
+  """The config of an autoencoder from the `config.json` of diffusers' `AutoencoderKL`.
+
+  Raises:
+    ValueError: names the field that has a value we have no autoencoder for.
+  """
+  fixed = FIXED | {
+    f"{side}_block_types": ([kind] * len(config.get("block_out_channels") or ()),)
+    for side, kind in BLOCKS.items()
+  }
+  for field, (first, *others) in fixed.items():
+    if config.get(field, first) not in (first, *others):
+      raise ValueError(f"{field}={config[field]!r} is not supported: {first!r} is")
+  config = kinds.checked(config, kinds.AUTOENCODER)
+  if config["out_channels"] != config["in_channels"]:
+    raise ValueError(
+      f"out_channels={config['out_channels']} must be in_channels={config['in_channels']}"
+    )
+  return AutoencoderConfig(
+    channels=tuple(config["block_out_channels"]),
+    num_res_blocks=config["layers_per_block"],
+    in_channels=config["in_channels"],
+    latent_channels=config["latent_channels"],
+    norm_groups=config.get("norm_num_groups", 32),
+    scaling_factor=config.get("scaling_factor", AutoencoderConfig.scaling_factor),
+  )
+
+
+def to_diffusers(config: AutoencoderConfig) -> dict[str, Any]:
+  """What `from_diffusers` reads."""
+  return {
+    "_class_name": "AutoencoderKL",
+    "act_fn": "silu",
+    "block_out_channels": list(config.channels),
+    **{f"{side}_block_types": [kind] * len(config.channels) for side, kind in BLOCKS.items()},
+    "in_channels": config.in_channels,
+    "out_channels": config.in_channels,
+    "latent_channels": config.latent_channels,
+    "layers_per_block": config.num_res_blocks,
+    "norm_num_groups": config.norm_groups,
+    "scaling_factor": config.scaling_factor,
+  }
+
+
 def fit(config: AutoencoderConfig, tensors: Mapping[str, Tensor]) -> mapping.Fit:
   """Where each weight of an `Autoencoder` lies in a file, before any is read.
 
@@ -174,6 +232,16 @@ def fit(config: AutoencoderConfig, tensors: Mapping[str, Tensor]) -> mapping.Fit
     ValueError: names the first tensor that is missing, of another shape or kind, or has no place in the network.
   """
   return mapping.fit(_abstract(config), tensors, table(config, naming_of(tensors)), UNUSED)
+
+
+def in_single_file(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+  """The autoencoder's tensors of a single file that holds a whole pipeline, without what stands before their names."""
+  return {
+    name.removeprefix(prefix): tensor
+    for prefix in PREFIXES
+    for name, tensor in tensors.items()
+    if name.startswith(prefix)
+  }
 
 
 def from_arrays(config: AutoencoderConfig, arrays: Mapping[str, np.ndarray]) -> weights.Weights:

@@ -16,10 +16,11 @@ import numpy as np
 import yaml
 from flax import traverse_util
 
-from lumiere import checkpoints, files, pretrained_text, weights
+from lumiere import checkpoints, files, pretrained_autoencoder, pretrained_text, weights
 from lumiere.experiment import STAGES, Experiment
 from lumiere.interop import (
   architectures,
+  autoencoder,
   folders,
   mapping,
   names,
@@ -29,6 +30,7 @@ from lumiere.interop import (
   text_architectures,
   tokenizer,
 )
+from lumiere.latents.autoencoder import AutoencoderConfig
 from lumiere.model import abstract_model
 from lumiere.sections import (
   DataConfig,
@@ -38,9 +40,11 @@ from lumiere.sections import (
   TextConfig,
   TrainConfig,
 )
+from lumiere.sizes import size_of
 from lumiere.text import clip, glide
 from stunet.image_unet import ImageUNetConfig
 
+WEIGHTS = "diffusion_pytorch_model.safetensors"  # diffusers' own name
 MAX_TEXT_LENGTH = 77  # DeepFloyd IF, and CLIP
 # Names that tell a network of another kind -> what it is.
 REFUSED = {
@@ -103,13 +107,15 @@ def _convert_folder(source: pathlib.Path, out: pathlib.Path, variant: str | None
   config = files.read_json(source / "config.json")
   if config.get("_class_name") == "UNet2DConditionModel":
     return _convert_unet(source, source.parent / "scheduler", out, variant)
+  if config.get("_class_name") == "AutoencoderKL":
+    return _convert_autoencoder(source, out, variant)
   if config.get("model_type") in ("t5", "mt5", "umt5"):
     return _convert_t5(source, config, out, variant)
   if config.get("model_type") in ("clip", "clip_text_model"):
     return _convert_clip(source, config, out, variant)
   kind = config.get("_class_name") or config.get("model_type") or config.get("architectures")
   raise ValueError(
-    f"{source / 'config.json'} describes {kind!r}: UNet2DConditionModel, T5 or CLIP can be converted"
+    f"{source / 'config.json'} describes {kind!r}: UNet2DConditionModel, AutoencoderKL, T5 or CLIP can be converted"
   )
 
 
@@ -118,7 +124,7 @@ def _convert_unet(
 ) -> mapping.Fit:
   """A diffusers U-Net with its scheduler; Karlo's has a part of its own for the text, in `text_proj` beside it."""
   config = files.read_json(folder / "config.json")
-  parts, text_proj = [folder], None
+  parts, text_proj, vae = [folder], None, folder.parent / "vae"
   if config.get("class_embed_type") == "identity":
     parts.append(folder.parent / "text_proj")
     path = parts[-1] / "config.json"
@@ -136,22 +142,59 @@ def _convert_unet(
   resolution = config.get("sample_size") or 64
   if isinstance(resolution, list):
     resolution = tuple(resolution)
+  latent_space = _read_autoencoder(vae) if model.transformer_depth else None
   with files.about(folder / "config.json"):
     if text_proj is not None:
       sampling = architectures.KARLO_SAMPLING | sampling
       experiment = describe(model, diffusion, sampling, resolution, None, MAX_TEXT_LENGTH + 2)
-    elif model.transformer_depth:
-      sampling = sampling | stable_diffusion.SAMPLING
-      experiment = describe(model, diffusion, sampling, resolution, None, MAX_TEXT_LENGTH)
+    elif latent_space:
+      sampling |= stable_diffusion.SAMPLING
+      experiment = describe(
+        model, diffusion, sampling, resolution, None, MAX_TEXT_LENGTH, latent_space
+      )
     else:
       experiment = describe_if(model, diffusion, sampling, resolution)
   paths = [folders.find_weights(part, variant) for part in parts]
   _say(folder, f"a {experiment.stage} network of diffusers, {len(model.channels)} levels", paths[0])
   with contextlib.ExitStack() as stack:
-    found = {}
+    found, latents = {}, None
     for path in paths:
       found |= stack.enter_context(tensors.open_tensors(path))
-    return _write(experiment, found, names.diffusers(model), {}, paths[0], out)
+    if latent_space:
+      latents = _fit_autoencoder(vae, latent_space, variant, stack)
+    return _write(experiment, found, names.diffusers(model), {}, paths[0], out, latents)
+
+
+def _read_autoencoder(folder: pathlib.Path) -> AutoencoderConfig:
+  """The config of the autoencoder in a folder of diffusers."""
+  path = folder / "config.json"
+  if not path.is_file():
+    raise ValueError(f"{path} is missing: this network works on the latents of that autoencoder")
+  described = files.read_json(path)
+  with files.about(path):
+    return autoencoder.from_diffusers(described)
+
+
+def _fit_autoencoder(
+  folder: pathlib.Path, config: AutoencoderConfig, variant: str | None, stack: contextlib.ExitStack
+) -> mapping.Fit:
+  """The weights of the autoencoder in a folder of diffusers; its files stay open as long as `stack`."""
+  path = folders.find_weights(folder, variant)
+  _say(folder, f"an autoencoder of latents {config.factor} times smaller", path)
+  found = stack.enter_context(tensors.open_tensors(path))
+  with files.about(path):
+    return autoencoder.fit(config, found)
+
+
+def _convert_autoencoder(
+  folder: pathlib.Path, out: pathlib.Path, variant: str | None
+) -> mapping.Fit:
+  """An autoencoder alone."""
+  with contextlib.ExitStack() as stack:
+    config = _read_autoencoder(folder)
+    fitted = _fit_autoencoder(folder, config, variant, stack)
+    pretrained_autoencoder.save(out, config, fitted.weights)
+  return fitted
 
 
 def _convert_if(folder: pathlib.Path, out: pathlib.Path, variant: str | None) -> mapping.Fit:
@@ -193,6 +236,7 @@ def _convert_published(
     published.resolution,
     SuperResolutionConfig(factor=4),
     published.max_length,
+    published.autoencoder,
   )
   print(f"{source}: read as {architecture}, a {experiment.stage} network")
   bpe = [source.parent / name for name in glide.FILES]
@@ -207,6 +251,10 @@ def _convert_published(
       with files.about(source):
         shapes = {name: tensor.shape for name, tensor in found.items()}
         stable_diffusion.check_file(shapes, published.model)
+    latents = None
+    if published.autoencoder:
+      with files.about(source):
+        latents = autoencoder.fit(published.autoencoder, autoencoder.in_single_file(found))
     fitted = _write(
       experiment,
       found,
@@ -214,6 +262,7 @@ def _convert_published(
       {text.GLIDE_TEXT: why} if config else published.unused,
       source,
       out,
+      latents,
     )
     if not has_bpe:
       return fitted
@@ -273,8 +322,7 @@ def _convert_clip(
       prefix = "text_model." if any(key.startswith("text_model.") for key in stored) else ""
       fitted = mapping.fit(abstract, stored, text.clip(encoder, prefix), text.CLIP_UNUSED)
     pretrained_text.save(out, encoder, fitted.weights)
-  for name in clip.FILES:
-    shutil.copy(found / name, out / name)
+  clip.copy_tokenizer(found, out)
   return fitted
 
 
@@ -282,8 +330,16 @@ def _say(folder: pathlib.Path, what: str, path: pathlib.Path):
   print(f"{folder}: {what}; its weights are read from {path.name}")
 
 
-def _write(experiment, found, modules, unused, path: pathlib.Path, out: pathlib.Path):
-  """Fits what was `found` at `path` to the network, and writes it."""
+def _write(
+  experiment,
+  found,
+  modules,
+  unused,
+  path: pathlib.Path,
+  out: pathlib.Path,
+  latents: mapping.Fit | None = None,
+):
+  """Fits what was `found` at `path` to the network, and writes it, with the autoencoder of its latents."""
   with files.about(path):
     for name in REFUSED.keys() & found.keys():
       raise ValueError(f"{name} is the mark of {REFUSED[name]}")
@@ -296,8 +352,9 @@ def _write(experiment, found, modules, unused, path: pathlib.Path, out: pathlib.
       tree = tree[name]
     fitted = mapping.fit(tree, found, modules, unused)
   flat = {inside + path: leaf for path, leaf in traverse_util.flatten_dict(fitted.weights).items()}
-  checkpoints.save_imported(out, experiment, traverse_util.unflatten_dict(flat))
-  return fitted
+  frozen = {"autoencoder": latents.weights} if latents else {}
+  checkpoints.save_imported(out, experiment, traverse_util.unflatten_dict(flat), frozen)
+  return mapping.merge(fitted, latents, "autoencoder") if latents else fitted
 
 
 def describe(
@@ -307,15 +364,22 @@ def describe(
   resolution: int | tuple[int, ...],
   super_resolution: SuperResolutionConfig | None,
   max_length: int,
+  latent_space: AutoencoderConfig | None = None,
 ) -> Experiment:
-  """The image stage that a public network stands for: what was not published is left at our defaults."""
+  """The image stage that a public network stands for: what was not published is left at our defaults.
+
+  With a `latent_space` the resolution is that of latents.
+  """
   is_super_resolution = model.in_channels == 6
+  if latent_space:
+    resolution = tuple(latent_space.factor * side for side in size_of(resolution))
   return Experiment(
     stage="ssr_image" if is_super_resolution else "t2i",
     model=model,
     text=TextConfig(max_length=max_length, null="empty") if model.text_dim else None,
     diffusion=diffusion,
     super_resolution=super_resolution if is_super_resolution else None,
+    autoencoder=latent_space,
     data=DataConfig(
       dataset="video_folder", folder="(imported)", num_frames=1, resolution=resolution
     ),
@@ -352,7 +416,8 @@ def export(workdir: pathlib.Path, out: pathlib.Path):
 
   trained = checkpoints.load_trained(workdir, STAGES)
   experiment = trained.experiment
-  config = architectures.to_diffusers_unet(experiment.model, experiment.data.size)
+  size = tuple(side // experiment.factor for side in experiment.data.size)
+  config = architectures.to_diffusers_unet(experiment.model, size)
   scheduler = architectures.to_diffusers_scheduler(experiment.diffusion, experiment.sampling)
   modules = names.diffusers(experiment.model)
   tree = (trained.frozen if experiment.is_video else trained.params)["network"]
@@ -366,5 +431,12 @@ def export(workdir: pathlib.Path, out: pathlib.Path):
     for name, content in (("unet/config.json", config), ("scheduler/scheduler_config.json", scheduler)):  # fmt: skip
       (partial / name).parent.mkdir()
       (partial / name).write_text(json.dumps(content, indent=2) + "\n")
-    save_file(stored, partial / "unet" / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+    save_file(stored, partial / "unet" / WEIGHTS, {"format": "pt"})
+    if experiment.autoencoder:
+      (partial / "vae").mkdir()
+      config = autoencoder.to_diffusers(experiment.autoencoder)
+      (partial / "vae" / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+      latents = autoencoder.to_arrays(experiment.autoencoder, trained.frozen["autoencoder"])
+      save_file(latents, partial / "vae" / WEIGHTS, {"format": "pt"})
+      stored |= {f"vae/{name}": array for name, array in latents.items()}
   print(f"{len(stored)} tensors written to {out}")

@@ -84,6 +84,15 @@ KARLO_TEXT = {
   "clip_embeddings_dim": SIZE,
   "clip_extra_context_tokens": COUNT,
 }
+AUTOENCODER = {
+  "in_channels": _needed(SIZE),
+  "out_channels": _needed(SIZE),
+  "latent_channels": _needed(SIZE),
+  "block_out_channels": _needed(_list_of(SIZE)),
+  "layers_per_block": _needed(COUNT),
+  "norm_num_groups": SIZE,
+  "scaling_factor": NUMBER,
+}
 SCHEDULER = {
   "prediction_type": TEXT,
   "variance_type": TEXT,

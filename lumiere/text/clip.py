@@ -8,7 +8,7 @@ The text states serve as the conditioning of an image network; both vectors serv
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import einops
@@ -24,6 +24,8 @@ from stunet.attention import attend, split_heads
 from stunet.blocks import layer_norm
 
 FILES = ("vocab.json", "merges.txt")
+# What may lie beside them: which token fills captions up.
+SPECIAL = "special_tokens_map.json"
 # Embeddings before the states in `ClipEncoder.context`.
 EMBEDDINGS = 2
 START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
@@ -201,7 +203,7 @@ class ClipTokenizer:
   """Lower-cased texts -> BPE tokens between a start and an end, cut or padded to one length."""
 
   def __init__(self, folder: epath.PathLike, max_length: int):
-    """`folder` has CLIP's vocab.json and merges.txt.
+    """`folder` has CLIP's vocab.json and merges.txt, and a special_tokens_map.json where the padding is another than the end.
 
     Raises:
       ValueError: names the file that is missing or damaged; if the package tokenizers is not there.
@@ -231,17 +233,18 @@ class ClipTokenizer:
       ]
     )
     self.start, self.end, self.vocab_size = vocabulary[START], vocabulary[END], len(vocabulary)
+    self.padding = vocabulary[read_padding(folder, vocabulary)]
     self.max_length = max_length
 
   def __call__(
     self, texts: Sequence[str]
   ) -> dict[str, Int32[np.ndarray, "b l"] | Bool[np.ndarray, "b l"]]:
-    """Encodes texts; the end is always there, and is the padding too.
+    """Encodes texts; the end is always there, before the padding.
 
     Returns:
       "tokens" [b, max_length], and "mask" [b, max_length], True on tokens up to the first end.
     """
-    tokens = np.full((len(texts), self.max_length), self.end, np.int32)
+    tokens = np.full((len(texts), self.max_length), self.padding, np.int32)
     mask = np.zeros(tokens.shape, bool)
     for row, seen, text in zip(tokens, mask, texts, strict=True):
       ids = [self.start, *self._bpe.encode(text).ids[: self.max_length - 2], self.end]
@@ -251,6 +254,29 @@ class ClipTokenizer:
   def count(self, text: str) -> int:
     """Tokens of a whole text, start and end among them."""
     return len(self._bpe.encode(text).ids) + 2
+
+
+def read_padding(folder: epath.PathLike, vocabulary: Mapping[str, int]) -> str:
+  """The token that fills captions up: the end, if the folder does not say otherwise, as that of Stable Diffusion 2 does.
+
+  Raises:
+    ValueError: if it is none of the vocabulary.
+  """
+  path = epath.Path(folder) / SPECIAL
+  if not path.exists():
+    return END
+  token = files.read_json(path).get("pad_token", END)
+  token = token.get("content") if isinstance(token, dict) else token
+  if token not in vocabulary:
+    raise ValueError(f"{path}: pad_token={token!r} is none of the tokens in {FILES[0]}")
+  return token
+
+
+def copy_tokenizer(source: epath.PathLike, target: epath.PathLike):
+  """Copies what `ClipTokenizer` reads."""
+  for name in (*FILES, SPECIAL):
+    if (path := epath.Path(source) / name).exists():
+      path.copy(epath.Path(target) / name)
 
 
 def read_bpe(folder: epath.PathLike) -> tuple[dict[str, int], list[tuple[str, str]]]:

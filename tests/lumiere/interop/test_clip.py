@@ -80,6 +80,22 @@ def test_pieces_are_merged_in_their_order(published, tmp_path):
   assert batch["tokens"][2, -1] == token(clip.END)[0] and tokenizer.count("a b c") == 5
 
 
+@pytest.mark.parametrize("token", ["a</w>", {"content": "a</w>", "lstrip": False}], ids=type)
+def test_captions_are_filled_up_as_the_folder_says(token, published, tmp_path):
+  """That of Stable Diffusion 2 says "!": with the end in its place, as in 1, its pictures would be others."""
+  pytest.importorskip("tokenizers", reason="the extra bpe installs it")
+  _, folder, _ = published
+  (folder / "special_tokens_map.json").write_text(json.dumps({"pad_token": token}))
+  convert.convert(folder, tmp_path / "ours")
+  batch = clip.ClipTokenizer(tmp_path / "ours", 6)(["a abc"])
+  numbers = [VOCABULARY.index(t) for t in (clip.START, "a</w>", "abc</w>", clip.END, "a</w>", "a</w>")]  # fmt: skip
+  assert batch["tokens"][0].tolist() == numbers
+  assert batch["mask"][0].tolist() == [True] * 4 + [False] * 2
+  (folder / "special_tokens_map.json").write_text(json.dumps({"pad_token": "?"}))
+  with pytest.raises(ValueError, match="pad_token='.' is none of the tokens in vocab.json"):
+    clip.ClipTokenizer(folder, 6)
+
+
 def test_what_is_missing_or_wrong_is_named(published, tmp_path):
   _, folder, _ = published
   (folder / "merges.txt").write_text("#version: 0.2\na z\n")

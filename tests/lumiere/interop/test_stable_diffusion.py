@@ -8,10 +8,13 @@ import pytest
 from flax import nnx, traverse_util
 from safetensors.numpy import load_file, save_file
 
-from lumiere import checkpoints, weights
-from lumiere.interop import architectures, convert, names, stable_diffusion
+from lumiere import checkpoints, pretrained_autoencoder, weights
+from lumiere import mesh as meshes
+from lumiere.interop import architectures, autoencoder, convert, names, stable_diffusion
+from lumiere.latents.autoencoder import Autoencoder, AutoencoderConfig
 from stunet.image_unet import ImageUNet, ImageUNetConfig
 from tests.lumiere.interop.published import draw, write_unet
+from tests.stunet.networks import random_weights
 
 SD_1 = dict(
   sample_size=8, in_channels=4, out_channels=4, block_out_channels=[8, 16, 16], layers_per_block=2,
@@ -24,6 +27,9 @@ SD_2 = SD_1 | dict(
   attention_head_dim=[2, 4, 4], use_linear_projection=True, upcast_attention=True,
   dual_cross_attention=False, only_cross_attention=False, num_class_embeds=None,
 )  # fmt: skip
+VAE = AutoencoderConfig(
+  channels=(4, 8), num_res_blocks=1, latent_channels=4, norm_groups=2, scaling_factor=0.3
+)
 # Those of Stable Diffusion 1.5, whose file says nothing of what is predicted: that is eps.
 SCHEDULER = dict(
   _class_name="PNDMScheduler", beta_end=0.012, beta_schedule="scaled_linear", beta_start=0.00085,
@@ -49,6 +55,21 @@ SAME = {
 }  # fmt: skip
 
 
+def authors(arrays: dict) -> dict:
+  """An autoencoder's tensors by its authors' names."""
+  ours, theirs = (
+    autoencoder.table(VAE, naming) for naming in (autoencoder.NAMINGS[0], autoencoder.NAMINGS[2])
+  )
+  renamed = {ours[path].name: module.name for path, module in theirs.items()}
+  convolved = lambda name, array: array[..., None, None] if ".attn_1." in name and array.ndim == 2 else array  # fmt: skip
+  found = {}
+  for name, array in arrays.items():
+    module, leaf = name.rsplit(".", 1)
+    new = f"{renamed[module]}.{leaf}"
+    found[new] = convolved(new, array)
+  return found
+
+
 def abstract(config: ImageUNetConfig) -> dict:
   """Our weights by path."""
   tree = weights.split(nnx.eval_shape(lambda: ImageUNet(config, rngs=weights.Seeds(0))))[1]
@@ -66,6 +87,16 @@ def shapes(config: dict) -> dict[str, list[int]]:
   return {s.key: [*s.shape, *[1] * (s.module.ones if len(s.shape) > 1 else 0)] for s in found}
 
 
+def write_vae(folder) -> dict[str, np.ndarray]:
+  """The folder of an autoencoder, as diffusers writes it; its tensors."""
+  tree = weights.split(nnx.eval_shape(lambda: Autoencoder(VAE, rngs=weights.Seeds(0))))[1]
+  arrays = autoencoder.to_arrays(VAE, random_weights(tree, 1))
+  folder.mkdir(parents=True)
+  (folder / "config.json").write_text(json.dumps(autoencoder.to_diffusers(VAE)))
+  save_file(arrays, folder / "diffusion_pytorch_model.safetensors")
+  return arrays
+
+
 def params(workdir) -> dict:
   return traverse_util.flatten_dict(checkpoints.load_trained(workdir, ("t2i",)).params, sep="/")
 
@@ -75,13 +106,22 @@ def imported(request, tmp_path_factory):
   """(config of diffusers, folder with its pipeline in `sd` and its run in `run`)."""
   root = tmp_path_factory.mktemp("sd")
   write_unet(root / "sd", request.param, shapes(request.param), SCHEDULER)
+  write_vae(root / "sd" / "vae")
   convert.convert(root / "sd", root / "run")
   return request.param, root
 
 
 def test_a_folder_says_what_it_is(imported):
   config, root = imported
-  experiment = checkpoints.load_trained(root / "run", ("t2i",)).experiment
+  trained = checkpoints.load_trained(root / "run", ("t2i",))
+  experiment = trained.experiment
+  # Of 8 places of latents, each two pixels high and wide.
+  assert experiment.autoencoder == VAE and experiment.data.size == (16, 16)
+  stored = load_file(root / "sd" / "vae" / "diffusion_pytorch_model.safetensors")
+  found = autoencoder.to_arrays(VAE, trained.frozen["autoencoder"])
+  assert found.keys() == stored.keys()
+  for name, tensor in stored.items():
+    np.testing.assert_array_equal(found[name], tensor, err_msg=name)
   model, diffusion = experiment.model, experiment.diffusion
   assert (model.in_channels, model.out_channels, model.attention_levels) == (4, 4, (0, 1))
   heads = {"num_heads": 2} if config is SD_1 else {"head_dim": 4}
@@ -94,16 +134,18 @@ def test_a_folder_says_what_it_is(imported):
 def test_export_returns_the_same_bits_in_the_same_shapes(imported, tmp_path):
   config, root = imported
   convert.export(root / "run", tmp_path / "back")
-  file = "unet/diffusion_pytorch_model.safetensors"
-  before, after = load_file(root / "sd" / file), load_file(tmp_path / "back" / file)
-  assert before.keys() == after.keys()
-  for name, tensor in before.items():
-    np.testing.assert_array_equal(after[name], tensor, err_msg=name)
+  for part in ("vae", "unet"):
+    file = f"{part}/diffusion_pytorch_model.safetensors"
+    before, after = load_file(root / "sd" / file), load_file(tmp_path / "back" / file)
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+      np.testing.assert_array_equal(after[name], tensor, err_msg=name)
   rank = 4 if config is SD_1 else 2
   assert after["mid_block.attentions.0.proj_in.weight"].ndim == rank
   convert.convert(tmp_path / "back", tmp_path / "again")
   first, second = (checkpoints.load_trained(w, ("t2i",)).experiment for w in (root / "run", tmp_path / "again"))  # fmt: skip
-  assert (first.model, first.diffusion.prediction) == (second.model, second.diffusion.prediction)
+  same = lambda x: (x.model, x.diffusion.prediction, x.autoencoder, x.data.size)
+  assert same(first) == same(second)
 
 
 def test_both_namings_of_a_file_give_the_same_weights(imported, tmp_path, monkeypatch):
@@ -111,10 +153,11 @@ def test_both_namings_of_a_file_give_the_same_weights(imported, tmp_path, monkey
   _, root = imported
   model = checkpoints.load_trained(root / "run", ("t2i",)).experiment.model
   stored = load_file(root / "sd" / "unet" / "diffusion_pytorch_model.safetensors")
+  stored_latents = load_file(root / "sd" / "vae" / "diffusion_pytorch_model.safetensors")
   by_path = {path: stored[s.key] for path, s in sources(model, names.diffusers(model)).items()}
   single = sources(model, names.adm(model, stable_diffusion.PREFIX))
   content = {source.key: by_path[path] for path, source in single.items()} | {
-    "first_stage_model.decoder.conv_in.weight": np.zeros((2, 2), np.float32),
+    **{f"first_stage_model.{name}": array for name, array in authors(stored_latents).items()},
     "cond_stage_model.transformer.text_model.embeddings.position_ids": np.zeros((1, 77), np.int64),
     "model_ema.num_updates": np.zeros((), np.int64),
     "sqrt_one_minus_alphas_cumprod": np.zeros(3, np.float32),
@@ -123,11 +166,17 @@ def test_both_namings_of_a_file_give_the_same_weights(imported, tmp_path, monkey
   save_file(content, tmp_path / "sd.safetensors")
   expected = params(root / "run")
   for name, prediction in (("stable_diffusion_2", "eps"), ("stable_diffusion_2_v", "v")):
-    published = dataclasses.replace(architectures.PUBLISHED[name], model=model, resolution=8)
+    published = dataclasses.replace(
+      architectures.PUBLISHED[name], model=model, resolution=8, autoencoder=VAE
+    )
     monkeypatch.setitem(architectures.PUBLISHED, name, published)
     fitted = convert.convert(tmp_path / "sd.safetensors", tmp_path / name, name)
-    assert len(fitted.unused) == 5
-    assert checkpoints.load_trained(tmp_path / name, ("t2i",)).experiment.diffusion.prediction == prediction  # fmt: skip
+    assert len(fitted.unused) == 4
+    trained = checkpoints.load_trained(tmp_path / name, ("t2i",))
+    assert trained.experiment.diffusion.prediction == prediction
+    found = autoencoder.to_arrays(VAE, trained.frozen["autoencoder"])
+    for key, tensor in stored_latents.items():
+      np.testing.assert_array_equal(found[key], tensor, err_msg=key)
     found = params(tmp_path / name)
     for path, tensor in expected.items():
       np.testing.assert_array_equal(found[path], tensor, err_msg=path)
@@ -187,8 +236,33 @@ def test_without_its_scheduler_a_folder_does_not_say_what_is_predicted(tmp_path)
 
 def test_v_comes_from_the_scheduler(tmp_path):
   write_unet(tmp_path / "sd", SD_2, shapes(SD_2), SCHEDULER | dict(prediction_type="v_prediction"))
+  write_vae(tmp_path / "sd" / "vae")
   convert.convert(tmp_path / "sd", tmp_path / "run")
   assert checkpoints.load_trained(tmp_path / "run", ("t2i",)).experiment.diffusion.prediction == "v"
+
+
+def test_a_network_of_latents_needs_its_autoencoder(tmp_path):
+  write_unet(tmp_path / "sd", SD_1, shapes(SD_1), SCHEDULER)
+  with pytest.raises(ValueError, match="vae/config.json is missing: this network works on the latents"):  # fmt: skip
+    convert.convert(tmp_path / "sd", tmp_path / "run")
+  write_vae(tmp_path / "sd" / "vae")
+  path = tmp_path / "sd" / "vae" / "config.json"
+  for change, message in (
+    (dict(shift_factor=0.1), "shift_factor=0.1 is not supported"),
+    (dict(down_block_types=["AttnDownEncoderBlock2D"] * 2), "down_block_types="),
+    (dict(latent_channels=16), "latents of this autoencoder have 16"),
+  ):
+    path.write_text(json.dumps(autoencoder.to_diffusers(VAE) | change))
+    with pytest.raises(ValueError, match=message):
+      convert.convert(tmp_path / "sd", tmp_path / "run")
+
+
+def test_an_autoencoder_alone_is_what_a_training_from_nothing_reads(tmp_path):
+  arrays = write_vae(tmp_path / "vae")
+  convert.convert(tmp_path / "vae", tmp_path / "ours")
+  found = pretrained_autoencoder.restore(tmp_path / "ours", VAE, meshes.one_device())
+  for name, array in autoencoder.to_arrays(VAE, found).items():
+    np.testing.assert_array_equal(array, arrays[name], err_msg=name)
 
 
 @pytest.mark.parametrize(
