@@ -52,7 +52,9 @@ if __name__ == "__main__":
     "architecture", None, tuple(architectures.PUBLISHED), "What a bare file of weights is."
   )
   flags.DEFINE_string(
-    "variant", None, "Which of several weights that lie together: fp16, non_ema; ema of a .pt file."
+    "variant",
+    None,
+    "Which of several weights that lie together: fp16, non_ema; ema of a .pt file, or of a single file of Stable Diffusion.",
   )
   flags.DEFINE_bool("report", False, "Print every tensor and where it went.")
   cli.run(main)

@@ -8,6 +8,7 @@ Dense layers of the attention are 1x1 convolutions in the authors' files; their 
 """
 
 import dataclasses
+import pathlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,7 +17,7 @@ import jax
 import numpy as np
 from flax import nnx, traverse_util
 
-from lumiere import weights
+from lumiere import files, weights
 from lumiere.interop import kinds, mapping
 from lumiere.interop.names import Module, source_of
 from lumiere.interop.tensors import Tensor
@@ -207,6 +208,16 @@ def from_diffusers(config: Mapping[str, Any]) -> AutoencoderConfig:
     norm_groups=config.get("norm_num_groups", 32),
     scaling_factor=config.get("scaling_factor", AutoencoderConfig.scaling_factor),
   )
+
+
+def read_config(folder: pathlib.Path) -> AutoencoderConfig:
+  """`from_diffusers` of a folder; raises ValueError if it is none of an autoencoder."""
+  path = folder / "config.json"
+  if not path.is_file():
+    raise ValueError(f"{path} is missing: this network works on the latents of that autoencoder")
+  described = files.read_json(path)
+  with files.about(path):
+    return from_diffusers(described)
 
 
 def to_diffusers(config: AutoencoderConfig) -> dict[str, Any]:

@@ -6,6 +6,7 @@ What is written lies in OUT.partial until it is whole.
 """
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -142,7 +143,7 @@ def _convert_unet(
   resolution = config.get("sample_size") or 64
   if isinstance(resolution, list):
     resolution = tuple(resolution)
-  latent_space = _read_autoencoder(vae) if model.transformer_depth else None
+  latent_space = autoencoder.read_config(vae) if model.transformer_depth else None
   with files.about(folder / "config.json"):
     if text_proj is not None:
       sampling = architectures.KARLO_SAMPLING | sampling
@@ -165,16 +166,6 @@ def _convert_unet(
     return _write(experiment, found, names.diffusers(model), {}, paths[0], out, latents)
 
 
-def _read_autoencoder(folder: pathlib.Path) -> AutoencoderConfig:
-  """The config of the autoencoder in a folder of diffusers."""
-  path = folder / "config.json"
-  if not path.is_file():
-    raise ValueError(f"{path} is missing: this network works on the latents of that autoencoder")
-  described = files.read_json(path)
-  with files.about(path):
-    return autoencoder.from_diffusers(described)
-
-
 def _fit_autoencoder(
   folder: pathlib.Path, config: AutoencoderConfig, variant: str | None, stack: contextlib.ExitStack
 ) -> mapping.Fit:
@@ -191,7 +182,7 @@ def _convert_autoencoder(
 ) -> mapping.Fit:
   """An autoencoder alone."""
   with contextlib.ExitStack() as stack:
-    config = _read_autoencoder(folder)
+    config = autoencoder.read_config(folder)
     fitted = _fit_autoencoder(folder, config, variant, stack)
     pretrained_autoencoder.save(out, config, fitted.weights)
   return fitted
@@ -245,15 +236,15 @@ def _convert_published(
     raise ValueError(
       f"{bpe[0]} has {count} tokens for an encoder of {config.vocab_size}: it is another encoder's"
     )
+  averaged = variant == stable_diffusion.AVERAGED and published.autoencoder is not None
   why = f"GLIDE's text encoder: {' and '.join(glide.FILES)} are not beside {source.name}"
-  with tensors.open_tensors(source, variant) as found:
-    if published.model.transformer_depth:
-      with files.about(source):
-        shapes = {name: tensor.shape for name, tensor in found.items()}
-        stable_diffusion.check_file(shapes, published.model)
+  with tensors.open_tensors(source, None if averaged else variant) as found:
     latents = None
     if published.autoencoder:
       with files.about(source):
+        shapes = {name: tensor.shape for name, tensor in found.items()}
+        stable_diffusion.check_file(shapes, published.model)
+        found = stable_diffusion.averages_of(found) if averaged else found
         latents = autoencoder.fit(published.autoencoder, autoencoder.in_single_file(found))
     fitted = _write(
       experiment,
@@ -264,6 +255,9 @@ def _convert_published(
       out,
       latents,
     )
+    if latents:
+      rest = {k: why for k, why in fitted.unused.items() if not k.startswith(autoencoder.PREFIXES)}
+      return dataclasses.replace(fitted, unused=rest)
     if not has_bpe:
       return fitted
     with files.about(source):

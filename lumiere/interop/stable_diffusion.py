@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lumiere.interop import kinds
+from lumiere.interop.tensors import Tensor
 from lumiere.sections import DiffusionConfig
 from lumiere.sizes import Size
 from stunet.blocks import ACTIVATIONS
@@ -45,6 +46,8 @@ VERSIONS = {
 # Predicted latents have no range to be cut to.
 SAMPLING = dict(sampler="ddim", num_steps=50, guidance_scale=7.5, threshold={"name": "none"})
 PREFIX = "model.diffusion_model."
+# What --variant is for the averages in a single file.
+AVERAGED = "ema"
 # In a single file, but no part of the U-Net.
 UNUSED = {
   re.compile(r"(first_stage_model|vae)\..*"): "the autoencoder",
@@ -239,6 +242,23 @@ def describe_file(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     "Stable Diffusion 2: --architecture=stable_diffusion_2 if it predicts eps, as the base weights do, or "
     "stable_diffusion_2_v if it predicts v, as those for 768x768 pixels do; that is not in the file"
   )
+
+
+def averages_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+  """A single file's tensors with the averages in place of the U-Net's weights.
+
+  Raises:
+    ValueError: if it has none.
+  """
+  found = dict(tensors)
+  for name in tensors:
+    if name.startswith(PREFIX):
+      # The authors' code names an average after its weight, without the dots.
+      average = "model_ema." + name.removeprefix("model.").replace(".", "")
+      if average not in tensors:
+        raise ValueError(f"--variant={AVERAGED}: {average} is missing; the file has no averages")
+      found[name] = tensors[average]
+  return found
 
 
 def check_file(shapes: Mapping[str, tuple[int, ...]], model: ImageUNetConfig):

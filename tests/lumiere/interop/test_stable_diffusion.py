@@ -163,6 +163,13 @@ def test_both_namings_of_a_file_give_the_same_weights(imported, tmp_path, monkey
     "sqrt_one_minus_alphas_cumprod": np.zeros(3, np.float32),
     "posterior_mean_coef1": np.zeros(3, np.float32),
   }
+  averages = {
+    "model_ema." + key.removeprefix("model.").replace(".", ""): -array
+    for key, array in content.items()
+    if key.startswith(stable_diffusion.PREFIX)
+  }
+  save_file(content, tmp_path / "without.safetensors")
+  content |= averages
   save_file(content, tmp_path / "sd.safetensors")
   expected = params(root / "run")
   for name, prediction in (("stable_diffusion_2", "eps"), ("stable_diffusion_2_v", "v")):
@@ -171,7 +178,7 @@ def test_both_namings_of_a_file_give_the_same_weights(imported, tmp_path, monkey
     )
     monkeypatch.setitem(architectures.PUBLISHED, name, published)
     fitted = convert.convert(tmp_path / "sd.safetensors", tmp_path / name, name)
-    assert len(fitted.unused) == 4
+    assert len(fitted.unused) == 4 + len(averages)
     trained = checkpoints.load_trained(tmp_path / name, ("t2i",))
     assert trained.experiment.diffusion.prediction == prediction
     found = autoencoder.to_arrays(VAE, trained.frozen["autoencoder"])
@@ -180,6 +187,11 @@ def test_both_namings_of_a_file_give_the_same_weights(imported, tmp_path, monkey
     found = params(tmp_path / name)
     for path, tensor in expected.items():
       np.testing.assert_array_equal(found[path], tensor, err_msg=path)
+  convert.convert(tmp_path / "sd.safetensors", tmp_path / "ema", name, "ema")
+  for path, tensor in params(tmp_path / "ema").items():
+    np.testing.assert_array_equal(tensor, -expected[path], err_msg=path)
+  with pytest.raises(ValueError, match="the file has no averages"):
+    convert.convert(tmp_path / "without.safetensors", tmp_path / "none", name, "ema")
 
 
 def test_names_are_the_published_ones():
@@ -274,7 +286,7 @@ def test_an_autoencoder_alone_is_what_a_training_from_nothing_reads(tmp_path):
     (4, 2048, None, "it holds captions 2048 wide: a network that we lack"),
     (4, 1024, "stable_diffusion_1", "it is not as named; Stable Diffusion 2: --architecture"),
     (9, 768, "stable_diffusion_1", "in_channels=9 is an inpainting model"),
-    (4, 768, "stable_diffusion_1", "is missing"),
+    (4, 768, "stable_diffusion_1", "this is no autoencoder that is known"),
   ],
 )  # fmt: skip
 def test_a_single_file_is_recognised_by_its_shapes(channels, width, architecture, message, tmp_path):  # fmt: skip
