@@ -219,8 +219,11 @@ def test_a_torch_file_with_code_is_refused(tmp_path, capsys):
   with (tmp_path / "bad.pt").open("wb") as file:
     pickle.dump({"conv_in.weight": Harmful()}, file)
   torch.save({"weight": Harmful()}, tmp_path / "worse.pt")
-  for name in ("bad.pt", "worse.pt"):
-    with pytest.raises(ValueError, match="plain weights"):
+  for name, message in (
+    ("bad.pt", "plain pickle, which is not opened"),
+    ("worse.pt", "a state dict is needed"),
+  ):
+    with pytest.raises(ValueError, match=message):
       convert.convert(tmp_path / name, tmp_path / "run", "glide_base")
   assert "code ran" not in capsys.readouterr().out
 
