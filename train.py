@@ -37,6 +37,7 @@ def main():
   workdir = _WORKDIR.value or f"runs/{name}"
   quiet_terminal()
   with RunLog() as log:
+    processes.share_cores()
     processes.initialize()
     experiment = checkpoints.read_experiment(_CONFIG.value, workdir)
     log.write_to(workdir)

@@ -38,6 +38,18 @@ def make_mesh(config: MeshConfig = MeshConfig(), devices=None) -> Mesh:  # noqa:
   return Mesh(grid, layout.AXES, axis_types=(AxisType.Auto,) * len(layout.AXES))
 
 
+def devices_of(experiment: Experiment) -> list[jax.Device]:
+  """The devices that train: all of them, but of a CPU's as many as share the batches evenly."""
+  devices, train = jax.devices(), experiment.train
+  if devices[0].platform != "cpu" or jax.process_count() > 1:
+    return devices
+  parts, frames = experiment.mesh.fsdp * experiment.mesh.frames, experiment.mesh.frames
+  for count in range(len(devices), 0, -1):
+    if count % parts == 0 and train.batch_size % (count // frames * train.num_microbatches) == 0:
+      return devices[:count]
+  return devices
+
+
 def one_device() -> Mesh:
   """A mesh of this process's first device."""
   return make_mesh(devices=jax.local_devices()[:1])

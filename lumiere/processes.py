@@ -1,6 +1,7 @@
 """Several processes that train as one: on a TPU slice each host runs the same command."""
 
 import contextlib
+import os
 
 import jax
 import numpy as np
@@ -39,6 +40,18 @@ def initialize(values: flags.FlagValues = flags.FLAGS):
     jax.distributed.initialize(*by_hand)
   elif values.distributed:
     jax.distributed.initialize()
+
+
+def share_cores():
+  """Makes each core of this machine a device of JAX's, unless the environment says how many a CPU has. Call it as `initialize`.
+
+  XLA's convolutions of few channels use one core, however many examples there are: so cores share the examples of a batch.
+  """
+  by_hand = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+  if not by_hand and jax.config.jax_num_cpu_devices < 0:
+    linux = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
+    jax.config.update("jax_num_cpu_devices", cores)
 
 
 def is_first() -> bool:

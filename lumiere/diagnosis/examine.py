@@ -21,8 +21,7 @@ def new_run(experiment: Experiment, num_steps: int) -> Iterator[Finding]:
   Raises:
     ValueError: if the experiment cannot run as it is.
   """
-  if experiment.autoencoder:
-    raise ValueError("config.autoencoder: only models of pixels can be examined")
+  check_is_known(experiment)
   mesh = meshes.make_mesh(experiment.mesh)
   meshes.check_fits(experiment, mesh)
   stage = Stage(experiment)
@@ -47,9 +46,20 @@ def new_run(experiment: Experiment, num_steps: int) -> Iterator[Finding]:
 
 
 def run_under_way(experiment: Experiment, workdir: epath.PathLike) -> Iterator[Finding]:
-  """Findings of the data and of the newest checkpoint of a run."""
+  """Findings of the data and of the newest checkpoint of a run; raises ValueError as `new_run`."""
+  check_is_known(experiment)
   yield from clips.look(experiment, clips.Sample.load(experiment))
   yield from under_way.look(workdir)
+
+
+def check_is_known(experiment: Experiment):
+  """Raises ValueError for networks whose errors are measured otherwise."""
+  if experiment.autoencoder:
+    raise ValueError("config.autoencoder: only models of pixels can be examined")
+  if experiment.distillation:
+    raise ValueError(
+      "config.distillation: only networks that learn from data can be examined, such as the one that it is distilled from"
+    )
 
 
 def summary(findings: list[Finding]) -> str:

@@ -68,7 +68,7 @@ def _train_in(experiment: Experiment, workdir: epath.Path, show: Show):
   record = checkpoints.find_record(workdir)
   if record is not None:
     experiment = resume.checked(experiment, record, workdir)
-  mesh = meshes.make_mesh(experiment.mesh)
+  mesh = meshes.make_mesh(experiment.mesh, meshes.devices_of(experiment))
   meshes.check_fits(experiment, mesh)
   stage = Stage(experiment)
   warm_start = start.load_warm_start(stage, mesh) if record is None else None

@@ -2,7 +2,10 @@
 
 import dataclasses
 import functools
+import os
 import re
+import subprocess
+import sys
 from typing import NamedTuple
 
 import jax
@@ -16,7 +19,7 @@ from lumiere import weights
 from lumiere.experiment import Experiment
 from lumiere.model import abstract_model
 from lumiere.sampling.generator import Generator
-from lumiere.sections import MeshConfig
+from lumiere.sections import MeshConfig, TrainConfig
 from lumiere.state import TrainState, init_state
 from lumiere.training.stages import Stage
 from lumiere.training.step import make_train_step
@@ -244,6 +247,50 @@ def test_what_does_not_fit_the_mesh():
     meshes.check_fits(experiment, meshes.make_mesh())
   with pytest.raises(ValueError, match="frames=8 must divide data.num_frames=4"):
     meshes.check_fits(conditional(4), meshes.make_mesh(MeshConfig(frames=8)))
+
+
+@pytest.mark.parametrize(
+  ("batch_size", "num_microbatches", "mesh", "count"),
+  [
+    (16, 1, {}, 8),
+    (12, 1, {}, 6),
+    (12, 2, {}, 6),
+    (7, 1, {}, 7),
+    (10, 2, {}, 5),
+    (3, 1, {}, 3),
+    (6, 1, dict(fsdp=2), 6),
+    (1, 1, dict(frames=4), 4),
+    (2, 1, dict(frames=4), 8),
+    (3, 1, dict(fsdp=4), 8),  # does not fit, which `check_fits` says
+  ],
+)
+def test_as_many_devices_of_a_cpu_train_as_share_its_batches(
+  batch_size, num_microbatches, mesh, count
+):
+  experiment = dataclasses.replace(
+    conditional(8),
+    train=TrainConfig(1, batch_size, num_microbatches=num_microbatches),
+    mesh=MeshConfig(**mesh),
+  )
+  devices = meshes.devices_of(experiment)
+  assert devices == jax.devices()[:count]
+  if count % 8 or batch_size != 3:
+    meshes.check_fits(experiment, meshes.make_mesh(experiment.mesh, devices))
+
+
+def test_cores_are_devices_unless_the_environment_says_otherwise():
+  cores = str(len(os.sched_getaffinity(0)))
+  for variables, expected in (
+    ({}, cores),
+    ({"JAX_NUM_CPU_DEVICES": "3"}, "3"),
+    ({"XLA_FLAGS": "--xla_force_host_platform_device_count=5"}, "5"),
+  ):
+    program = "import jax; from lumiere import processes; processes.share_cores(); print(jax.device_count())"
+    kept = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
+    run = subprocess.run(
+      [sys.executable, "-c", program], env=kept | variables, capture_output=True, text=True
+    )
+    assert run.stdout.split() == [expected], run.stderr
 
 
 def test_kernels_are_split_along_their_inputs():
