@@ -50,8 +50,12 @@ def read_bytes(path: epath.PathLike) -> bytes:
   return epath.Path(path).read_bytes()
 
 
-def read_json(path: epath.PathLike) -> dict[str, Any]:
+def read_json(path: epath.PathLike, infinite: bool = False) -> dict[str, Any]:
   """The object in a JSON file.
+
+  Args:
+    path: the file.
+    infinite: whether numbers may be infinite or none, which JSON does not know and Python writes.
 
   Raises:
     ValueError: if it is no JSON, or no object.
@@ -63,7 +67,7 @@ def read_json(path: epath.PathLike) -> dict[str, Any]:
 
   content = read_bytes(path)
   with about(path, RecursionError, what="it is damaged or no JSON: "):
-    content = json.loads(content, parse_constant=refuse)
+    content = json.loads(content, parse_constant=float if infinite else refuse)
   with about(path):
     if not isinstance(content, dict):
       raise ValueError(f"an object, {{...}}, is expected, not {_KINDS[type(content)]}")

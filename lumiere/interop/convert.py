@@ -137,7 +137,7 @@ def _convert_unet(
     raise ValueError(
       f"{path} is missing: it says in which process the network was trained, and what it predicts, eps or v"
     )
-  process = files.read_json(path)
+  process = files.read_json(path, infinite=True)  # diffusers' DPM-Solver++ has a bound of -Infinity
   with files.about(path):
     diffusion, sampling = architectures.from_diffusers_scheduler(process)
   resolution = config.get("sample_size") or 64
