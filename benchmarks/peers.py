@@ -1,13 +1,11 @@
-"""Our networks beside those of PyTorch's libraries on this machine: forward passes and gradients with the same weights or shapes.
+"""Our networks beside those of PyTorch's libraries on this machine: forward passes and a gradient with the same weights.
 
 make test-parity   # installs diffusers and transformers
 python benchmarks/peers.py --cores=2
-pip install lumiere-pytorch==0.0.24 denoising-diffusion-pytorch==2.3.4   # for the last row
-python benchmarks/peers.py --cores=2 --only=lumiere-pytorch
 
-Both sides have the same number of cores and compute in float32. They take turns; a ratio is ours / theirs of one turn, so that below 1
-we are faster, and the median is given with the smallest and largest. The first three rows convert their weights, and check that the
-results are the same. lumiere-pytorch inflates another image network: its ratio is that of the times of an operation.
+Both sides have the same number of cores and compute in float32; ours share the examples, as in train.py. They take turns; a ratio
+is ours / theirs of one turn, so that below 1 we are faster, and the median is given with the smallest and largest. Weights are
+converted, and the results checked to be the same.
 """
 
 import json
@@ -27,16 +25,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for tests/
 
 _CORES = flags.DEFINE_integer("cores", 2, "Cores that both sides have.", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "Turns that are timed, after one other.", lower_bound=1)
-_ONLY = flags.DEFINE_enum(
-  "only",
-  None,
-  ["unet", "unet-gradient", "t5", "lumiere-pytorch"],
-  "One row; default: all but the last.",
-)
 _OUT = flags.DEFINE_string("out", "out/peers", "Where the figures go.")
 
-# (what a call of ours does, of theirs, operations of ours / operations of theirs).
-Pair = tuple[Callable[[], object], Callable[[], object], float]
+# A call of ours, and one of theirs.
+Pair = tuple[Callable[[], object], Callable[[], object]]
 
 # An image network like DeepFloyd IF's, in small: 32x32 images, attention at the two coarser levels.
 UNET = dict(
@@ -67,16 +59,18 @@ def main():
   os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: _CORES.value])
   import torch
 
+  from lumiere import processes
+
   torch.set_num_threads(_CORES.value)
+  processes.share_cores()
   rows = {
     "unet": lambda: unet_pair(gradient=False),
     "unet-gradient": lambda: unet_pair(gradient=True),
     "t5": t5_pair,
-    "lumiere-pytorch": lumiere_pair,
   }
   found = {}
-  for name in [_ONLY.value] if _ONLY.value else list(rows)[:3]:
-    ours, theirs, work = rows[name]()
+  for name, make in rows.items():
+    ours, theirs = make()
     seconds = {"ours": [], "theirs": []}
     for turn in range(1 + _ROUNDS.value):
       for side, call in (("ours", ours), ("theirs", theirs)):
@@ -84,16 +78,16 @@ def main():
         call()
         if turn:
           seconds[side].append(time.perf_counter() - begun)
-    ratios = np.array(seconds["ours"]) / np.array(seconds["theirs"]) / work
-    found[name] = {"ratio": float(np.median(ratios)), "operations": work, **seconds}
+    ratios = np.array(seconds["ours"]) / np.array(seconds["theirs"])
+    found[name] = {"ratio": float(np.median(ratios)), **seconds}
     print(
       f"{name:16} {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})   "
-      f"ours {np.median(seconds['ours']):.3f} s, theirs {np.median(seconds['theirs']):.3f} s, operations {work:.2f}",
+      f"ours {np.median(seconds['ours']):.3f} s, theirs {np.median(seconds['theirs']):.3f} s",
       flush=True,
     )
   out = pathlib.Path(_OUT.value)
   out.mkdir(parents=True, exist_ok=True)
-  name = f"peers_{_CORES.value}{'_' + _ONLY.value if _ONLY.value else ''}.json"
+  name = f"peers_{_CORES.value}.json"
   (out / name).write_text(json.dumps(found, indent=2) + "\n")
 
 
@@ -103,9 +97,12 @@ def unet_pair(gradient: bool) -> Pair:
   import jax
   import jax.numpy as jnp
   import torch
+  from jax.sharding import NamedSharding
 
   from lumiere import checkpoints
   from lumiere.interop import convert
+  from lumiere.mesh import make_mesh
+  from stunet import layout
   from tests.lumiere.interop.published import SCHEDULER
 
   torch.manual_seed(0)
@@ -121,13 +118,15 @@ def unet_pair(gradient: bool) -> Pair:
   x = rng.standard_normal((16, 3, 32, 32)).astype(np.float32)
   text = rng.standard_normal((16, 32, 64)).astype(np.float32)
   timesteps = rng.integers(0, 1000, 16).astype(np.float32)
-  given = tuple(map(jnp.asarray, (np.moveaxis(x, 1, -1), timesteps, text)))
-  apply = lambda params: trained.rebuild(params, trained.frozen).network(*given)
+  shared, whole = NamedSharding(make_mesh(), layout.spec("examples")), jax.P()
+  given = jax.device_put((np.moveaxis(x, 1, -1), timesteps, text), shared)
+  params = jax.device_put(trained.params, NamedSharding(shared.mesh, whole))
+  apply = lambda params, *given: trained.rebuild(params, trained.frozen).network(*given)
   run = jax.jit(apply)
   tensors = tuple(map(torch.from_numpy, (x, timesteps, text)))
   with torch.no_grad():
     expected = np.moveaxis(model(*tensors).sample.numpy(), 1, -1)
-  error = np.abs(np.asarray(run(trained.params)) - expected).max() / np.abs(expected).max()
+  error = np.abs(np.asarray(run(params, *given)) - expected).max() / np.abs(expected).max()
   if error > 1e-4:
     raise ValueError(f"the networks differ by {error:.1e}")
   if not gradient:
@@ -136,14 +135,14 @@ def unet_pair(gradient: bool) -> Pair:
       with torch.no_grad():
         model(*tensors)
 
-    return lambda: jax.block_until_ready(run(trained.params)), theirs, 1.0
-  run_back = jax.jit(jax.grad(lambda params: jnp.mean(jnp.square(apply(params)))))
+    return lambda: jax.block_until_ready(run(params, *given)), theirs
+  run_back = jax.jit(jax.grad(lambda *arguments: jnp.mean(jnp.square(apply(*arguments)))))
 
   def theirs_back():
     model.zero_grad()
     torch.mean(torch.square(model(*tensors).sample)).backward()
 
-  return lambda: jax.block_until_ready(run_back(trained.params)), theirs_back, 1.0
+  return lambda: jax.block_until_ready(run_back(params, *given)), theirs_back
 
 
 def t5_pair() -> Pair:
@@ -178,62 +177,7 @@ def t5_pair() -> Pair:
   error = np.abs(states - theirs())[batch["mask"]].max() / np.abs(states).max()
   if error > 1e-4:
     raise ValueError(f"the encoders differ by {error:.1e}")
-  return lambda: jax.block_until_ready(encoder(captions)), theirs, 1.0
-
-
-def lumiere_pair() -> Pair:
-  """The gradient of what inflation adds, for two clips of 16 frames of 32x32: stunet_tiny's network made wider, and theirs."""
-  import jax
-  import jax.numpy as jnp
-  import torch
-  from denoising_diffusion_pytorch import Unet
-  from lumiere_pytorch import Lumiere
-  from torch.utils.flop_counter import FlopCounterMode
-
-  from configs import stunet_tiny
-  from lumiere.experiment import Experiment
-  from lumiere.training import flops
-  from lumiere.training.stages import Stage
-
-  torch.manual_seed(0)
-  theirs = Lumiere(
-    model=Unet(dim=64, dim_mults=(1, 2, 3), channels=3, full_attn=(False, False, True)),
-    image_size=32,
-    unet_time_kwarg="time",
-    conv_module_names=["downs.0.1", "downs.1.1", "ups.1.1", "ups.2.1"],
-    attn_module_names=["downs.2.1", "mid_block1", "mid_block2", "ups.0.1"],
-    downsample_module_names=["downs.0.3", "downs.1.3"],
-    upsample_module_names=["ups.0.3", "ups.1.3"],
-  )
-  video, levels = torch.randn(2, 3, 16, 32, 32), torch.rand(2)
-
-  def their_gradient():
-    for parameter in theirs.parameters():
-      parameter.grad = None
-    torch.mean(torch.square(theirs(video, time=levels))).backward()
-
-  with FlopCounterMode(display=False) as counter:
-    their_gradient()
-
-  config = stunet_tiny.get_config()
-  config.model.update(channels=(64, 128, 192), norm_groups=8, head_dim=32)
-  config.temporal.head_dim = 32
-  config.data.resolution = 32
-  config.train.batch_size = 2
-  experiment = Experiment.from_config(config)
-  stage = Stage(experiment)
-  batch = {name: jnp.ones(shape.shape, shape.dtype) for name, shape in stage.batch_shapes().items()}
-  rebuild, params, frozen = stage.abstract()
-  drawn = jax.jit(
-    lambda: jax.tree.map(
-      lambda leaf: 0.02 * jax.random.normal(jax.random.key(leaf.size), leaf.shape), (params, frozen)
-    )
-  )()
-  loss = lambda params, frozen, key: jnp.mean(stage.losses(rebuild, params, frozen, batch, key)[0])
-  run, key = jax.jit(jax.grad(loss)), jax.random.key(0)
-  # Each side counts the operations of its own products and convolutions.
-  work = flops.model_flops(experiment, batch) / counter.get_total_flops()
-  return lambda: jax.block_until_ready(run(*drawn, key)), their_gradient, work
+  return lambda: jax.block_until_ready(encoder(captions)), theirs
 
 
 if __name__ == "__main__":

@@ -45,8 +45,10 @@ ON_GPU = {
 
 def main():
   """Trains the stages that are asked for, in order."""
+  from lumiere import processes
   from lumiere.training.log import quiet_terminal
 
+  processes.share_cores()
   values = flags.FLAGS
   out = pathlib.Path(values.out)
   if unknown := [name for name in values.stages if name not in STAGES]:
