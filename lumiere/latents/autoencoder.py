@@ -291,10 +291,23 @@ def _map_frames(function, clips: Float[Array, "b t h w c"], frames_at_a_time: in
   """`function` of the frames of all clips, some at a time, so that memory does not grow with the number of frames."""
   if frames_at_a_time < 1:
     raise ValueError(f"frames_at_a_time={frames_at_a_time} must be 1 or more")
-  b, t = clips.shape[:2]
   if layout.axis_size(layout.FRAMES) > 1:  # a loop over frames would leave all but one device idle
-    frames = einops.rearrange(clips, "b t h w c -> (b t) h w c")
-    return jax.tree.map(lambda x: x.reshape(b, t, *x.shape[1:]), function(frames))
+    return layout.over_frames_axis(lambda own: _frame_by_frame(function, own))(clips)
   # Clips stay the leading axis of what is computed, as devices share them.
-  parts = jax.lax.map(function, jnp.moveaxis(clips, 1, 0), batch_size=min(frames_at_a_time, t))
-  return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), parts)
+  count = min(frames_at_a_time, clips.shape[1])
+  whole = clips.shape[1] // count * count
+  parts = jnp.moveaxis(clips[:, :whole].reshape(len(clips), -1, count, *clips.shape[2:]), 1, 0)
+  done = jax.lax.map(lambda part: _frame_by_frame(function, part), parts)
+  done = jax.tree.map(
+    lambda x: jnp.moveaxis(x, 0, 1).reshape(len(clips), whole, *x.shape[3:]), done
+  )
+  if whole == clips.shape[1]:
+    return done
+  rest = _frame_by_frame(function, clips[:, whole:])
+  return jax.tree.map(lambda *both: jnp.concatenate(both, axis=1), done, rest)
+
+
+def _frame_by_frame(function, clips: Float[Array, "b t h w c"]):
+  """`function` of all frames at once."""
+  frames = einops.rearrange(clips, "b t h w c -> (b t) h w c")
+  return jax.tree.map(lambda x: x.reshape(*clips.shape[:2], *x.shape[1:]), function(frames))

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from lumiere import mesh as meshes
 from lumiere import weights
 from lumiere.latents import autoencoder as latents
 from lumiere.latents.autoencoder import Autoencoder, AutoencoderConfig
+from lumiere.sections import MeshConfig
 from tests.stunet.networks import built
 
 TINY = dict(channels=(4, 8), num_res_blocks=1, latent_channels=2, norm_groups=2)
@@ -144,6 +146,18 @@ def test_half_precision_is_near_full_and_returns_float32():
   z = jax.jit(half.encode)(images)
   assert z.dtype == jax.eval_shape(half.decode, z).dtype == jnp.float32
   np.testing.assert_allclose(z, jax.jit(full.encode)(images), atol=0.05 * jnp.abs(z).max())
+
+
+@pytest.mark.parametrize("config", [MeshConfig(), MeshConfig(frames=4)], ids=["clips", "frames"])
+def test_devices_share_clips_and_their_frames(config):
+  model, clips = network(), video((8, 4, 8, 8, 3))
+  expected = latents.encode_frames(model, clips)
+  mesh = meshes.make_mesh(config)
+  with jax.set_mesh(mesh):
+    shared = jax.device_put(clips, meshes.batch_sharding("video", mesh))
+    program = jax.jit(lambda x: latents.encode_frames(model, x)).lower(shared).compile()
+    np.testing.assert_allclose(program(shared), expected, atol=1e-5)
+  assert "all-gather" not in program.as_text()
 
 
 def test_sizes_that_are_no_multiples_are_refused():
