@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from stunet import attention
 from stunet.attention import attend
 
 
@@ -24,3 +25,29 @@ def test_attention_is_that_of_jax():
   rounded = attend(*half, mask)
   assert rounded.dtype == jnp.bfloat16
   np.testing.assert_allclose(rounded.astype(jnp.float32), expected, atol=0.03)
+
+
+def test_many_logits_are_computed_in_parts(monkeypatch):
+  """Values and gradients are those of all at once; memory is not."""
+  query, key, value = (
+    jax.random.normal(k, (2, length, 3, 8))
+    for k, length in zip(jax.random.split(jax.random.key(0), 3), (256, 270, 270), strict=True)
+  )
+  mask = jnp.arange(270)[None] < jnp.array([[270], [200]])
+
+  def program():
+    loss = lambda *given: jnp.sum(jnp.sin(attend(*given, mask)))
+    return jax.jit(jax.value_and_grad(loss, (0, 1, 2))).lower(query, key, value).compile()
+
+  whole = program()
+  monkeypatch.setattr(attention, "MOST_LOGITS", 2**16)
+  monkeypatch.setattr(attention, "LOGITS_AT_A_TIME", 2**13)  # 16 queries, as 30 divide nothing
+  parts = program()
+  for found, expected in zip(
+    jax.tree.leaves(parts(query, key, value)),
+    jax.tree.leaves(whole(query, key, value)),
+    strict=True,
+  ):
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+  needed = lambda program: program.memory_analysis().temp_size_in_bytes
+  assert needed(parts) < needed(whole) / 2
