@@ -98,6 +98,7 @@ class Experiment:
         raise ValueError(
           f"config.{field} must be {'given' if wanted else 'left out'} for stage={self.stage!r}"
         )
+    self._check_latents()
     channels = self.temporal.condition_channels if self.temporal else 0
     wanted = self.channels + 1
     if channels != (wanted if self.masks else 0) or (self.masks and self.stage != "stunet"):
@@ -123,7 +124,6 @@ class Experiment:
         f"and {self.model.out_channels}"
       )
     self._check_distillation()
-    self._check_latents()
     if self.is_super_resolution:
       check_channels(self.model)
     for name, size in (
@@ -141,13 +141,13 @@ class Experiment:
 
   def _check_latents(self):
     if self.autoencoder is None:
-      if not self.is_super_resolution and self.model.in_channels != self.channels:
-        raise ValueError(
-          f"model.in_channels={self.model.in_channels} must be 3, those of pixels; a network of latents needs config.autoencoder"
-        )
       if self.autoencoder_from:
         raise ValueError(
           f"config.autoencoder_from={self.autoencoder_from!r} must be empty without config.autoencoder"
+        )
+      if not self.is_super_resolution and self.model.in_channels != self.channels:
+        raise ValueError(
+          f"model.in_channels={self.model.in_channels} must be 3, those of pixels; a network of latents needs config.autoencoder"
         )
       return
     if self.is_super_resolution:

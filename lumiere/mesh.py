@@ -11,6 +11,7 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 
+from lumiere import processes
 from lumiere.experiment import Experiment
 from lumiere.sections import MeshConfig
 from stunet import layout
@@ -39,9 +40,10 @@ def make_mesh(config: MeshConfig = MeshConfig(), devices=None) -> Mesh:  # noqa:
 
 
 def devices_of(experiment: Experiment) -> list[jax.Device]:
-  """The devices that train: all of them, but of a CPU's as many as share the batches evenly."""
+  """The devices that train: all of them, but of a CPU's cores (`processes.share_cores`) as many as share the batches evenly."""
   devices, train = jax.devices(), experiment.train
-  if devices[0].platform != "cpu" or jax.process_count() > 1:
+  are_cores = devices[0].platform == "cpu" and not processes.devices_are_given()
+  if not are_cores or jax.process_count() > 1:
     return devices
   parts, frames = experiment.mesh.fsdp * experiment.mesh.frames, experiment.mesh.frames
   for count in range(len(devices), 0, -1):

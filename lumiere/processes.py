@@ -47,11 +47,18 @@ def share_cores():
 
   XLA's convolutions of few channels use one core, however many examples there are: so cores share the examples of a batch.
   """
-  by_hand = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-  if not by_hand and jax.config.jax_num_cpu_devices < 0:
+  if not devices_are_given():
     linux = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
     jax.config.update("jax_num_cpu_devices", cores)
+
+
+def devices_are_given() -> bool:
+  """Whether the environment says how many devices a CPU has."""
+  flags_of_xla = os.environ.get("XLA_FLAGS", "")
+  return (
+    "xla_force_host_platform_device_count" in flags_of_xla or "JAX_NUM_CPU_DEVICES" in os.environ
+  )
 
 
 def is_first() -> bool:

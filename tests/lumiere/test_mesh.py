@@ -265,13 +265,16 @@ def test_what_does_not_fit_the_mesh():
   ],
 )
 def test_as_many_devices_of_a_cpu_train_as_share_its_batches(
-  batch_size, num_microbatches, mesh, count
+  batch_size, num_microbatches, mesh, count, monkeypatch
 ):
   experiment = dataclasses.replace(
     conditional(8),
     train=TrainConfig(1, batch_size, num_microbatches=num_microbatches),
     mesh=MeshConfig(**mesh),
   )
+  assert meshes.devices_of(experiment) == jax.devices()  # as the tests give their number
+  monkeypatch.delenv("XLA_FLAGS", raising=False)
+  monkeypatch.delenv("JAX_NUM_CPU_DEVICES", raising=False)
   devices = meshes.devices_of(experiment)
   assert devices == jax.devices()[:count]
   if count % 8 or batch_size != 3:
