@@ -143,45 +143,6 @@ def naming_of(names: Mapping[str, object]) -> Naming:
   raise ValueError(f"this is no autoencoder that is known: it has none of {', '.join(looked_for)}")
 
 
-def config_of(
-  shapes: Mapping[str, tuple[int, ...]], *, norm_groups: int = 32, scaling_factor: float = 0.18215
-) -> AutoencoderConfig:
-  """The config of an autoencoder in a file, from names and shapes of its tensors.
-
-  Args:
-    shapes: names, without what stands before "encoder" in larger files -> shapes.
-    norm_groups: what no shape tells; 32 in all files that are known.
-    scaling_factor: what no shape tells either.
-
-  Raises:
-    ValueError: names what is missing, or has a shape that no autoencoder of ours has.
-  """
-  naming = naming_of(shapes)
-
-  def shape(name: str) -> tuple[int, ...]:
-    if name not in shapes:
-      raise ValueError(f"{name} is missing")
-    if len(shapes[name]) != 4:
-      raise ValueError(f"{name} has shape {list(shapes[name])}, that of a convolution expected")
-    return tuple(shapes[name])
-
-  first = lambda level, index: f"encoder.{naming.block.format(side='down', level=level, index=index)}.conv1.weight"  # fmt: skip
-  channels = [shape(first(0, 0))[0]]
-  while (name := first(len(channels), 0)) in shapes:
-    channels.append(shape(name)[0])
-  num_res_blocks = 1
-  while first(0, num_res_blocks) in shapes:
-    num_res_blocks += 1
-  return AutoencoderConfig(
-    channels=tuple(channels),
-    num_res_blocks=num_res_blocks,
-    in_channels=shape("encoder.conv_in.weight")[1],
-    latent_channels=shape("decoder.conv_in.weight")[1],
-    norm_groups=norm_groups,
-    scaling_factor=scaling_factor,
-  )
-
-
 def from_diffusers(config: Mapping[str, Any]) -> AutoencoderConfig:
   """The config of an autoencoder from the `config.json` of diffusers' `AutoencoderKL`.
 

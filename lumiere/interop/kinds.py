@@ -43,7 +43,7 @@ NUMBER = Kind("a number above 0", lambda x: type(x) in (int, float) and 0 < x < 
 TEXT = Kind("a text", lambda x: isinstance(x, str))
 FLAG = Kind("true or false", lambda x: isinstance(x, bool))
 
-DIFFUSERS_UNET = {
+_UNET = {
   "in_channels": _needed(SIZE),
   "out_channels": _needed(SIZE),
   "block_out_channels": _needed(_list_of(SIZE)),
@@ -51,6 +51,8 @@ DIFFUSERS_UNET = {
   "down_block_types": _needed(_list_of(TEXT)),
   "up_block_types": _needed(_list_of(TEXT)),
   "act_fn": _needed(TEXT),
+}
+DIFFUSERS_UNET = _UNET | {
   "attention_head_dim": _needed(SIZE),
   "cross_attention_dim": _needed(SIZE),
   "time_embedding_act_fn": TEXT,
@@ -65,14 +67,7 @@ DIFFUSERS_UNET = {
   "norm_num_groups": SIZE,
   "sample_size": _or(SIZE, _list_of(SIZE)),
 }
-STABLE_DIFFUSION_UNET = {
-  "in_channels": _needed(SIZE),
-  "out_channels": _needed(SIZE),
-  "block_out_channels": _needed(_list_of(SIZE)),
-  "layers_per_block": _needed(_or(COUNT, _list_of(COUNT))),
-  "down_block_types": _needed(_list_of(TEXT)),
-  "up_block_types": _needed(_list_of(TEXT)),
-  "act_fn": _needed(TEXT),
+STABLE_DIFFUSION_UNET = _UNET | {
   "attention_head_dim": _needed(_or(SIZE, _list_of(SIZE))),
   "cross_attention_dim": _needed(SIZE),
   "transformer_layers_per_block": COUNT,

@@ -1,5 +1,7 @@
 """Fresh random autoencoders of diffusers, and ours with their weights."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,14 +46,7 @@ def pair(config: AutoencoderConfig, seed: int):
   torch.manual_seed(seed)
   theirs = shaken(reference(config), seed)
   arrays = {name: tensor.numpy() for name, tensor in theirs.state_dict().items()}
-  assert (
-    interop.config_of(
-      {name: array.shape for name, array in arrays.items()},
-      norm_groups=config.norm_groups,
-      scaling_factor=config.scaling_factor,
-    )
-    == config
-  )
+  assert interop.from_diffusers(json.loads(theirs.to_json_string())) == config
   rebuild, abstract, frozen = weights.split(
     nnx.eval_shape(lambda: Autoencoder(config, rngs=weights.Seeds(0)))
   )
@@ -134,7 +129,7 @@ def test_the_defaults_are_the_network_of_stable_diffusion():
   with torch.device("meta"):
     theirs = reference(config)
   shapes = {name: tuple(tensor.shape) for name, tensor in theirs.state_dict().items()}
-  assert interop.config_of(shapes) == config
+  assert interop.from_diffusers(json.loads(theirs.to_json_string())) == config
   abstract = weights.split(
     nnx.eval_shape(lambda: Autoencoder(config, rngs=weights.Seeds(0)))
   )[1]  # fmt: skip
