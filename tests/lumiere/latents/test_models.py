@@ -148,17 +148,6 @@ def test_models_of_pixels_are_not_touched():
   assert model.known(pixels, mask) == (pixels, mask)
 
 
-def test_training_draws_latents_and_masks_of_latents(latent_runs, video_files):
-  """The loss of a clip with noise for latents' noise: it depends on the key, and on the mask's latents alone."""
-  experiment = on_folder(latent_config("stunet", latent_runs, latent_runs / "t2i"), video_files)
-  stage, mesh = Stage(experiment), meshes.one_device()
-  warm_start = start.load_warm_start(stage, mesh)
-  rebuild, params, frozen = start.initial_weights(stage, warm_start, mesh)
-  batch = {name: jnp.ones(x.shape, x.dtype) for name, x in stage.batch_shapes().items()}
-  losses, log_snr = stage.losses(rebuild, params, frozen, batch, jax.random.key(0))
-  assert losses.shape == log_snr.shape == (8,) and np.isfinite(losses).all()
-
-
 @pytest.mark.parametrize(
   "change,match",
   [
